@@ -1,0 +1,205 @@
+"""What travels between stages: frozen dataclasses, and nothing that does work.
+
+Names follow TensorFlow's: a *node* is `scope/conv1`, a *tensor* is `scope/conv1:0` (the index is
+always written), a control input is `^scope/conv1`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import tensorflow as tf
+
+Flavour = Literal["tensorrt", "tensorrt_rtx"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """A tensor's name (`node:0`), dtype and shape, perhaps of unknown rank."""
+
+    name: str
+    dtype: tf.DType
+    shape: tf.TensorShape
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """A large constant that travels beside the graph.
+
+    In `FrozenGraph.graph_def` it is a Placeholder. `value` is a read-only view of the variable's
+    memory. `reader` is the NodeDef, of the same name as the placeholder, that yields the value in
+    a graph that TensorFlow runs: a ReadVariableOp of a resource argument, an Identity of a captured
+    tensor, or the original Const.
+    """
+
+    value: np.ndarray
+    reader: Any  # tf.compat.v1.NodeDef
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenGraph:
+    """One function's graph, inlined and constant-folded, without its large weights.
+
+    graph_def: nodes in topological order; every argument is a Placeholder (resources too);
+      `library` holds the functions still called. No weight's bytes are in it.
+    arguments: Placeholder nodes in the order of the function's arguments, captures last.
+    results: tensor names in the order of the function's outputs.
+    control_results: nodes that must run although no output needs them.
+    weights: placeholder node -> Weight.
+    tensors: every tensor that a node yields -> its TensorSpec.
+    bodies: function name -> graph, for each While/If/Case/PartitionedCall body called here.
+    """
+
+    name: str
+    graph_def: Any  # tf.compat.v1.GraphDef
+    arguments: tuple[str, ...]
+    results: tuple[str, ...]
+    control_results: tuple[str, ...]
+    weights: Mapping[str, Weight]
+    tensors: Mapping[str, TensorSpec]
+    bodies: Mapping[str, FrozenGraph] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Why a node stays native. `rule` is a short stable key, `reason` a sentence for the user."""
+
+    rule: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """Nodes of one graph that become one engine.
+
+    name: `<common scope>/TRTEngineOp_%03d_%03d` (graph counter, segment index).
+    nodes: in topological order; copied Consts and the weights' placeholders are among them.
+    inputs, outputs: the tensors that cross, in a fixed order; `name` is the tensor in the graph.
+    weights: the nodes among `nodes` that are weights' placeholders.
+    control_inputs: nodes outside that must run before.
+    """
+
+    name: str
+    graph: str
+    nodes: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    weights: tuple[str, ...]
+    control_inputs: tuple[str, ...]
+    op_counts: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drop:
+    """Convertible nodes that stay native all the same, and why (size, engine limit, check, ...)."""
+
+    graph: str
+    nodes: tuple[str, ...]
+    rule: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Merge:
+    """What making `op` convertible would gain: `before` segments would become `after`."""
+
+    op: str
+    before: int
+    after: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """All that segmenting one graph found."""
+
+    segments: tuple[Segment, ...]
+    refusals: Mapping[str, Refusal]  # node -> why
+    drops: tuple[Drop, ...]
+    merges: tuple[Merge, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX model with its large initializers beside it.
+
+    proto: initializers named in `weights` have data_location EXTERNAL and no bytes; small ones are
+      whole. Graph inputs and outputs bear the segment's TensorFlow tensor names, in its order.
+    weights: initializer name -> C-contiguous array (not copied where that can be avoided).
+    """
+
+    proto: onnx.ModelProto
+    weights: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Island:
+    """A node kept in a higher precision than asked for, and why."""
+
+    node: str
+    op: str
+    precision: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TypedOnnx:
+    """A strongly typed ONNX model: inputs and outputs keep TF's dtypes."""
+
+    model: OnnxModel
+    precision: str  # "FP32", "FP16", "BF16", "INT8", "FP8", "INT4"
+    islands: tuple[Island, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeRange:
+    """Least, best-tuned and greatest shape of one input; for a shape tensor, of its values."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeProfile:
+    """One optimization profile: `shapes` of every input, `values` of those that are shapes."""
+
+    shapes: Mapping[str, ShapeRange]
+    values: Mapping[str, ShapeRange] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A serialized engine that a builder returned, and what it was built from.
+
+    version: the TensorRT version that built it, e.g. "1.7.1.116".
+    targets: compute capabilities, e.g. ("8.6", "8.9", "12.0").
+    source_key: hash over ONNX bytes, every build setting, flavour, version and targets.
+    data: the plan, or a file that holds it (large plans are not kept in memory).
+    seconds: the time that the build took; 0.0 if it came from the cache.
+    """
+
+    flavour: Flavour
+    version: str
+    targets: tuple[str, ...]
+    profiles: tuple[ShapeProfile, ...]
+    precision: str
+    source_key: str
+    data: bytes | Path
+    size: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentAsset:
+    """All that one segment's asset file holds."""
+
+    segment: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    onnx: TypedOnnx | None
+    plans: tuple[Plan, ...]

@@ -1,0 +1,49 @@
+"""The errors a user meets. Each message is one line: what is wrong, why, and how to mend it.
+
+Where the stock converter raises a builtin (`ValueError`, `RuntimeError`, ...), ours raises a class
+that is also that builtin, so that old `except` clauses still catch it.
+"""
+
+
+class ToolkitError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidArgumentError(ToolkitError, ValueError):
+    """An argument, flag or option has a value that can't be used."""
+
+
+class ModelError(ToolkitError, ValueError):
+    """The SavedModel is missing, damaged, or not of the form that was asked for."""
+
+
+class InputError(ToolkitError, ValueError):
+    """An input function yields what the model can't take."""
+
+
+class ConversionError(ToolkitError, RuntimeError):
+    """The model can't be converted as asked."""
+
+
+class EngineBuildError(ToolkitError, RuntimeError):
+    """TensorRT refused a segment; the message carries the builder's own words."""
+
+
+class MissingDependencyError(ToolkitError, ImportError):
+    """A module, library or compiler that the task needs isn't there; the message names it."""
+
+
+class OutputExistsError(ToolkitError, FileExistsError):
+    """The output directory exists and isn't empty."""
+
+
+class AssetError(ToolkitError, ValueError):
+    """A segment's asset file is damaged or not one of ours."""
+
+
+class RuntimeLoadError(ToolkitError, RuntimeError):
+    """The op library can't be compiled or loaded."""
+
+
+class InternalError(ToolkitError, AssertionError):
+    """A stage broke the artifacts' rules: a fault of ours, please report it."""

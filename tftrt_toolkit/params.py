@@ -1,0 +1,121 @@
+"""Conversion parameters: the stock contract, and this toolkit's own options beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import namedtuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tftrt_toolkit.artifacts import ShapeRange
+from tftrt_toolkit.errors import InvalidArgumentError
+
+DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES = sys.maxsize - 512
+
+PROFILE_STRATEGIES = ("Range", "Optimal", "Range+Optimal", "ImplicitBatchModeCompatible")
+FLAVOURS = ("auto", "tensorrt", "tensorrt_rtx")
+
+
+class TrtPrecisionMode:
+    """Precision modes; the lower-case spelling of each is taken too."""
+
+    FP32 = "FP32"
+    FP16 = "FP16"
+    INT8 = "INT8"
+    BF16 = "BF16"
+    FP8 = "FP8"
+    INT4 = "INT4"
+
+    @staticmethod
+    def supported_precision_modes() -> list[str]:
+        """All accepted spellings."""
+        modes = [mode for mode in vars(TrtPrecisionMode) if mode.isupper()]
+        return modes + [mode.lower() for mode in modes]
+
+
+# A namedtuple, not a dataclass: users of the stock converter call `._replace` on it.
+TrtConversionParams = namedtuple(
+    "TrtConversionParams",
+    [
+        "max_workspace_size_bytes",
+        "precision_mode",
+        "minimum_segment_size",
+        "maximum_cached_engines",
+        "use_calibration",
+        "allow_build_at_runtime",
+    ],
+)
+TrtConversionParams.__new__.__defaults__ = (
+    DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
+    TrtPrecisionMode.FP32,
+    3,
+    1,
+    True,
+    True,
+)
+DEFAULT_TRT_CONVERSION_PARAMS = TrtConversionParams()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ToolkitOptions:
+    """What this toolkit offers beyond the stock converter.
+
+    engine: which TensorRT builds: "tensorrt_rtx" (no GPU needed), "tensorrt" (for the GPU at hand),
+      "auto" (TensorRT where it and a GPU are there, else TensorRT-RTX, else none).
+    compute_capabilities: targets of ahead-of-time builds, e.g. ("8.6", "8.9"); empty: the builder's
+      default set.
+    native_ops, native_nodes: op types, and `fnmatch` patterns of node names, to keep native.
+    max_engines: at most so many engines, the largest survive; 0: no limit. None: the environment
+      variable TF_TRT_MAX_ALLOWED_ENGINES, else 20.
+    input_shapes: signature input name -> ShapeRange (min, opt, max): engines for these shapes are
+      built by `convert()` itself.
+    require_full_conversion: a node that computes and stays native is an error.
+    cache_dir: built plans are kept here and used again; None: no cache.
+    signature_keys: signatures to convert; None: the one that the stock argument names.
+    check: compare each segment's ONNX with its native function before it may become an engine.
+    """
+
+    engine: str = "auto"
+    compute_capabilities: Sequence[str] = ()
+    native_ops: Sequence[str] = ()
+    native_nodes: Sequence[str] = ()
+    max_engines: int | None = None
+    input_shapes: Mapping[str, ShapeRange] = dataclasses.field(default_factory=dict)
+    require_full_conversion: bool = False
+    cache_dir: Path | None = None
+    signature_keys: Sequence[str] | None = None
+    check: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        if self.engine not in FLAVOURS:
+            raise InvalidArgumentError(
+                f"engine={self.engine!r} is not known: use one of {', '.join(FLAVOURS)}"
+            )
+        if isinstance(self.compute_capabilities, str) or isinstance(self.signature_keys, str):
+            raise InvalidArgumentError(
+                "compute_capabilities and signature_keys take a sequence of strings, not one string"
+            )
+        for capability in self.compute_capabilities:
+            major, dot, minor = str(capability).partition(".")
+            if not (dot and major.isdigit() and minor.isdigit()):
+                raise InvalidArgumentError(
+                    f"compute capability {capability!r} is not of the form '8.9': write MAJOR.MINOR"
+                )
+        for name, shapes in self.input_shapes.items():
+            check_range(name, shapes)
+
+
+def check_range(name: str, shapes: ShapeRange) -> None:
+    """Raise InvalidArgumentError unless 0 <= min <= opt <= max, all of one rank."""
+    ranks = {len(shapes.min), len(shapes.opt), len(shapes.max)}
+    ordered = all(
+        0 <= low <= best <= high
+        for low, best, high in zip(shapes.min, shapes.opt, shapes.max, strict=False)
+    )
+    if len(ranks) != 1 or not ordered:
+        raise InvalidArgumentError(
+            f"shape range of input {name!r} needs 0 <= min <= opt <= max of one rank, "
+            f"got min={shapes.min}, opt={shapes.opt}, max={shapes.max}"
+        )
