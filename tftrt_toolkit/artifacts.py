@@ -173,6 +173,26 @@ class ShapeProfile:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sample:
+    """One call of a segment as TensorFlow ran it: inputs and outputs in its order."""
+
+    inputs: tuple[np.ndarray, ...]
+    outputs: tuple[np.ndarray, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """What profiles need of one call: input name -> shape, and -> values of small integer inputs.
+
+    `values` (flat) are there for int32 and int64 inputs of rank 0 or 1 with at most 64 elements:
+    the ones that may be shapes.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    values: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """A serialized engine that a builder returned, and what it was built from.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
@@ -45,14 +46,14 @@ TrtConversionParams = namedtuple(
         "use_calibration",
         "allow_build_at_runtime",
     ],
-)
-TrtConversionParams.__new__.__defaults__ = (
-    DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
-    TrtPrecisionMode.FP32,
-    3,
-    1,
-    True,
-    True,
+    defaults=(
+        DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
+        TrtPrecisionMode.FP32,
+        3,
+        1,
+        True,
+        True,
+    ),
 )
 DEFAULT_TRT_CONVERSION_PARAMS = TrtConversionParams()
 
@@ -119,3 +120,64 @@ def check_range(name: str, shapes: ShapeRange) -> None:
             f"shape range of input {name!r} needs 0 <= min <= opt <= max of one rank, "
             f"got min={shapes.min}, opt={shapes.opt}, max={shapes.max}"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """Settings that the stock converter reads from the environment; ours reads them here only."""
+
+    denylist: tuple[str, ...]
+    max_engines: int
+    detailed_report: str
+
+    @classmethod
+    def read(cls) -> Environment:
+        """Read TF_TRT_OP_DENYLIST, TF_TRT_MAX_ALLOWED_ENGINES and TF_TRT_SHOW_DETAILED_REPORT.
+
+        Raises InvalidArgumentError if the number of engines is none.
+        """
+        text = os.environ.get("TF_TRT_MAX_ALLOWED_ENGINES", "20")
+        try:
+            max_engines = int(text)
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"TF_TRT_MAX_ALLOWED_ENGINES={text!r} is no whole number: "
+                "set the most engines allowed, or 0 for no limit"
+            ) from error
+        denied = os.environ.get("TF_TRT_OP_DENYLIST", "").split(",")
+        return cls(
+            denylist=tuple(op.strip() for op in denied if op.strip()),
+            max_engines=max(max_engines, 0),
+            detailed_report=os.environ.get("TF_TRT_SHOW_DETAILED_REPORT", ""),
+        )
+
+
+def check_params(params: TrtConversionParams) -> None:
+    """Raise InvalidArgumentError where the stock converter raises ValueError."""
+    modes = TrtPrecisionMode.supported_precision_modes()
+    if params.precision_mode not in modes:
+        raise InvalidArgumentError(
+            f"precision mode {params.precision_mode!r} is not supported: "
+            f"use one of {', '.join(modes)}"
+        )
+    if params.minimum_segment_size <= 0 and params.minimum_segment_size != -1:
+        raise InvalidArgumentError(
+            f"minimum_segment_size={params.minimum_segment_size} must be positive, or -1 to "
+            "convert only functions marked `_tftrt_convert_function`"
+        )
+    if params.maximum_cached_engines < 1:
+        raise InvalidArgumentError(
+            f"maximum_cached_engines={params.maximum_cached_engines} must be at least 1"
+        )
+
+
+def resolve_strategy(strategy: str | None) -> str:
+    """The profile strategy's usual spelling; None means "Range". Raises InvalidArgumentError."""
+    if strategy is None:
+        return "Range"
+    for known in PROFILE_STRATEGIES:
+        if known.lower() == strategy.lower():
+            return known
+    raise InvalidArgumentError(
+        f"profile strategy {strategy!r} is not known: use one of {', '.join(PROFILE_STRATEGIES)}"
+    )

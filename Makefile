@@ -1,0 +1,36 @@
+# Two commands do it all on a fresh machine with Python 3.11 and g++: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-all lint docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python scripts/demo.py
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu and not tf217"
+
+# The slow suites too: every model of the zoo, the 2.5 GB model, the stock converter's environment.
+test-all: lint
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Everything that is generated from code; a test fails when one of them is stale.
+docs: $(VENV)/.installed
+	$(BIN)/python -m tftrt_toolkit.support.table
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 is needed: make PYTHON=/path/to/python3.11" if sys.version_info[:2] < (3, 11) else 0)'
+	@command -v g++ >/dev/null || { echo "g++ is needed to compile the TensorFlow ops: install it (apt-get install g++)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[rtx,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,201 @@
+"""What a conversion did, as a dictionary for machines and as tables for people."""
+
+from __future__ import annotations
+
+import csv
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tftrt_toolkit.artifacts import (
+    Drop,
+    FrozenGraph,
+    Merge,
+    Plan,
+    Refusal,
+    Segment,
+    Segmentation,
+    TensorSpec,
+)
+from tftrt_toolkit.version import __version__
+
+# Nodes that move or hold data; the share of converted nodes counts those that compute.
+BOOKKEEPING_OPS = frozenset(
+    "Const Placeholder PlaceholderWithDefault Identity IdentityN NoOp ReadVariableOp VarHandleOp "
+    "StopGradient PreventGradient Snapshot _Arg _Retval".split()
+)
+_COLUMNS = (
+    ("TRTEngineOP Name", 0.20),
+    ("Device", 0.09),
+    ("# Nodes", 0.05),
+    ("# Inputs", 0.09),
+    ("# Outputs", 0.09),
+    ("Input DTypes", 0.12),
+    ("Output Dtypes", 0.12),
+    ("Input Shapes", 0.12),
+    ("Output Shapes", 0.12),
+)
+
+
+def computes(op: str) -> bool:
+    """Whether a node of this op type counts in the share of converted nodes."""
+    return op not in BOOKKEEPING_OPS
+
+
+def converted_nodes(graphs: Iterable[FrozenGraph], segments: Iterable[Segment]) -> tuple[int, int]:
+    """How many nodes that compute are in segments, and how many there are."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for segment in segments:
+        inside[segment.graph].update(segment.nodes)
+    total = converted = 0
+    for graph in graphs:
+        for node in graph.graph_def.node:
+            if computes(node.op):
+                total += 1
+                converted += node.name in inside[graph.name]
+    return converted, total
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that shaped the result."""
+    found = {"tftrt_toolkit": __version__, "python": platform.python_version()}
+    for package in ("tensorflow", "numpy", "onnx", "tf2onnx", "onnxruntime"):
+        found[package] = metadata.version(package)
+    return found
+
+
+def segment_entry(segment: Segment, onnx_bytes: int, plans: Iterable[Plan]) -> dict[str, Any]:
+    """The report's entry of one segment."""
+    return {
+        "name": segment.name,
+        "graph": segment.graph,
+        "nodes": list(segment.nodes),
+        "op_counts": dict(sorted(segment.op_counts.items())),
+        "inputs": [_spec(spec) for spec in segment.inputs],
+        "outputs": [_spec(spec) for spec in segment.outputs],
+        "onnx_bytes": onnx_bytes,
+        "plans": [
+            {
+                "flavour": plan.flavour,
+                "version": plan.version,
+                "targets": list(plan.targets),
+                "bytes": plan.size,
+                "seconds": round(plan.seconds, 3),
+            }
+            for plan in plans
+        ],
+    }
+
+
+def refused_entries(
+    graphs: Mapping[str, FrozenGraph], segmentations: Mapping[str, Segmentation]
+) -> list[dict[str, Any]]:
+    """Refused nodes by op and reason, the most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    nodes: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, op, refusal in refused_nodes(graphs, segmentations):
+        counts[op, refusal.reason] += 1
+        nodes[op, refusal.reason].append(name)
+    return [
+        {"op": op, "count": count, "reason": reason, "nodes": nodes[op, reason]}
+        for (op, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def refused_nodes(
+    graphs: Mapping[str, FrozenGraph], segmentations: Mapping[str, Segmentation]
+) -> Iterable[tuple[str, str, Refusal]]:
+    """Node, op and refusal of every refused node that computes."""
+    for graph_name, segmentation in segmentations.items():
+        ops = {node.name: node.op for node in graphs[graph_name].graph_def.node}
+        for node, refusal in segmentation.refusals.items():
+            if computes(ops[node]):
+                yield node, ops[node], refusal
+
+
+def drop_entry(drop: Drop) -> dict[str, Any]:
+    """The report's entry of convertible nodes that stay native."""
+    return {"nodes": list(drop.nodes), "graph": drop.graph, "reason": drop.reason}
+
+
+def merge_sentence(merge: Merge) -> str:
+    """What making an op convertible would gain."""
+    return f"supporting {merge.op} would join {merge.before} segments into {merge.after}"
+
+
+def write_refusals(path: Path, report: Mapping[str, Any]) -> None:
+    """Write refused nodes as CSV: op, count, reason."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["op", "count", "reason"])
+        writer.writerows([row["op"], row["count"], row["reason"]] for row in report["refused"])
+
+
+def print_summary(
+    report: Mapping[str, Any], line_length: int, detailed: bool, print_fn: Callable[[str], Any]
+) -> None:
+    """Print the stock converter's table of engines, then why the rest stayed native."""
+    widths = [int(line_length * share) for _, share in _COLUMNS]
+    _print_row([name for name, _ in _COLUMNS], widths, print_fn)
+    print_fn("=" * line_length)
+    for segment in sorted(report["segments"], key=lambda entry: entry["name"]):
+        if len(report["segments"]) != 1:
+            print_fn(f"\n{'-' * 40}\n")
+        _print_row(_fields(segment), widths, print_fn)
+        if detailed:
+            print_fn("")
+            for op, count in segment["op_counts"].items():
+                print_fn(f"\t- {op}: {count}x")
+    print_fn(f"\n{'=' * line_length}")
+    print_fn(f"[*] Total number of TensorRT engines: {len(report['segments'])}")
+    converted, total = report["converted_nodes"], report["total_nodes"]
+    share = 100 * report["converted_node_fraction"]
+    print_fn(f"[*] % of OPs Converted: {share:.2f}% [{converted}/{total}]\n")
+    _print_reasons(report, print_fn)
+
+
+def _print_reasons(report: Mapping[str, Any], print_fn: Callable[[str], Any]) -> None:
+    for entry in report["refused"]:
+        print_fn(f"[native] {entry['op']} x{entry['count']}: {entry['reason']}")
+    for entry in report["dropped"]:
+        print_fn(f"[dropped] {_some(entry['nodes'])}: {entry['reason']}")
+    for sentence in report["merges"]:
+        print_fn(f"[hint] {sentence}")
+    for note in report["notes"]:
+        print_fn(f"[note] {note}")
+
+
+def _fields(segment: Mapping[str, Any]) -> list[str]:
+    inputs, outputs = segment["inputs"], segment["outputs"]
+    return [
+        segment["name"],
+        segment.get("device") or "-",
+        str(sum(segment["op_counts"].values())),
+        str(len(inputs)),
+        str(len(outputs)),
+        str([spec["dtype"] for spec in inputs]),
+        str([spec["dtype"] for spec in outputs]),
+        str([spec["shape"] for spec in inputs]),
+        str([spec["shape"] for spec in outputs]),
+    ]
+
+
+def _print_row(fields: list[str], widths: list[int], print_fn: Callable[[str], Any]) -> None:
+    cells = [
+        (field if len(field) < width else field[: width - 4] + "...").ljust(width)
+        for field, width in zip(fields, widths, strict=True)
+    ]
+    print_fn("".join(cells).rstrip())
+
+
+def _some(nodes: list[str], shown: int = 3) -> str:
+    rest = f" and {len(nodes) - shown} more" if len(nodes) > shown else ""
+    return ", ".join(nodes[:shown]) + rest
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    shape = None if spec.shape.rank is None else spec.shape.as_list()
+    return {"name": spec.name, "dtype": spec.dtype.name, "shape": shape}
