@@ -1,0 +1,1 @@
+"""Data for the bundled models, used by the demo, the tests and the benchmarks."""
