@@ -1,0 +1,136 @@
+// A segment's native function, instantiated once and run as TensorFlow or XLA would.
+#ifndef TFTRT_TOOLKIT_RUNTIME_OPS_NATIVE_FUNCTION_H_
+#define TFTRT_TOOLKIT_RUNTIME_OPS_NATIVE_FUNCTION_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensorflow/core/framework/device.h"
+#include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace tftrt {
+
+// One run: the tensors, and the runner that TensorFlow's executor schedules the function with.
+//
+// The executor hands its first closure to a runner, and normally that is a hop to another thread;
+// this one runs it in the calling thread. Later closures come from asynchronous kernels inside.
+struct NativeRun {
+  tensorflow::FunctionLibraryRuntime::Options options;
+  std::vector<tensorflow::Tensor> inputs;
+  std::vector<tensorflow::Tensor> outputs;
+  std::function<void(std::function<void()>)> runner;
+
+  NativeRun(tensorflow::OpKernelContext* context, bool blocking)
+      : options(context->step_id()) {
+    options.cancellation_manager = context->cancellation_manager();
+    options.collective_executor = context->collective_executor();
+    options.step_container = context->step_container();
+    options.stats_collector = context->stats_collector();
+    // A While body may run the same function twice at once within a step: keys of tensors that
+    // change memory inside would collide in the step's own rendezvous.
+    options.create_rendezvous = true;
+    // A blocked thread may not wait for the pool that it itself belongs to.
+    options.run_all_kernels_inline = blocking;
+    auto later = blocking ? [](std::function<void()> closure) {
+      tensorflow::Env::Default()->SchedClosure(std::move(closure));
+    } : *context->runner();
+    runner = [first = true, later = std::move(later)](std::function<void()> closure) mutable {
+      if (!first) return later(std::move(closure));
+      first = false;
+      closure();
+    };
+    options.runner = &runner;
+    inputs.reserve(context->num_inputs());
+    for (int i = 0; i < context->num_inputs(); ++i) inputs.push_back(context->input(i));
+  }
+};
+
+class NativeFunction {
+ public:
+  using FunctionLibraryRuntime = tensorflow::FunctionLibraryRuntime;
+
+  // xla: compiled by XLA instead of run op by op.
+  // ints_on_device: int32 arguments and results live in device memory, as a kernel's tensors do;
+  //   functions keep them on the host otherwise.
+  NativeFunction(tensorflow::NameAttrList function, bool xla, bool ints_on_device)
+      : function_(std::move(function)), xla_(xla), ints_on_device_(ints_on_device) {}
+
+  ~NativeFunction() {
+    // The runtime is gone already where the whole context is being torn down.
+    auto runtime = runtime_.GetNewRef();
+    if (runtime == nullptr) return;
+    const absl::Status status = runtime->ReleaseHandle(handle_);
+    if (!status.ok()) LOG(INFO) << "releasing " << function_.name() << ": " << status;
+  }
+
+  // Thread safe; the work is done by the first caller.
+  absl::Status Get(FunctionLibraryRuntime* runtime, FunctionLibraryRuntime::Handle* handle) {
+    tensorflow::mutex_lock lock(mutex_);
+    if (!instantiated_) {
+      TF_RETURN_IF_ERROR(Instantiate(runtime));
+      runtime_ = tensorflow::core::WeakPtr<FunctionLibraryRuntime>(runtime);
+      instantiated_ = true;
+    }
+    *handle = handle_;
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Instantiate(FunctionLibraryRuntime* runtime) {
+    FunctionLibraryRuntime::InstantiateOptions options;
+    options.target = runtime->device()->name();
+    std::string name = function_.name();
+    if (xla_ || ints_on_device_) {
+      library_ = std::make_unique<tensorflow::FunctionLibraryDefinition>(
+          *runtime->GetFunctionLibraryDefinition());
+      options.lib_def = library_.get();
+      const tensorflow::FunctionDef* original = library_->Find(name);
+      if (original == nullptr) {
+        return absl::NotFoundError(
+            absl::StrCat("segment function ", name, " is not in the function library"));
+      }
+      tensorflow::FunctionDef variant = xla_ ? XlaCaller(*original) : *original;
+      name = absl::StrCat(name, xla_ ? "_xla" : "_on_device");
+      variant.mutable_signature()->set_name(name);
+      if (ints_on_device_) {
+        (*variant.mutable_attr())[tensorflow::FunctionLibraryDefinition::kIntsOnDeviceAttr]
+            .set_b(true);
+      }
+      TF_RETURN_IF_ERROR(library_->AddFunctionDef(variant));
+    }
+    return runtime->Instantiate(name, tensorflow::AttrSlice(&function_.attr()), options, &handle_);
+  }
+
+  // A function of the same signature whose one node calls the original, marked for XLA: TensorFlow
+  // makes a compiling kernel of such a node, and puts each tensor into the memory that it wants.
+  static tensorflow::FunctionDef XlaCaller(const tensorflow::FunctionDef& original) {
+    tensorflow::FunctionDef caller;
+    *caller.mutable_signature() = original.signature();
+    tensorflow::NodeDef* node = caller.add_node_def();
+    node->set_name("compiled");
+    node->set_op(original.signature().name());
+    (*node->mutable_attr())["_XlaMustCompile"].set_b(true);
+    (*node->mutable_attr())["_noinline"].set_b(true);
+    for (const auto& argument : original.signature().input_arg()) node->add_input(argument.name());
+    for (const auto& result : original.signature().output_arg()) {
+      (*caller.mutable_ret())[result.name()] = absl::StrCat("compiled:", result.name(), ":0");
+    }
+    return caller;
+  }
+
+  const tensorflow::NameAttrList function_;
+  const bool xla_;
+  const bool ints_on_device_;
+  tensorflow::mutex mutex_;
+  bool instantiated_ TF_GUARDED_BY(mutex_) = false;
+  FunctionLibraryRuntime::Handle handle_ = 0;
+  // Outlives the handle: the runtime refers to it.
+  std::unique_ptr<tensorflow::FunctionLibraryDefinition> library_;
+  tensorflow::core::WeakPtr<FunctionLibraryRuntime> runtime_;
+};
+
+}  // namespace tftrt
+
+#endif  // TFTRT_TOOLKIT_RUNTIME_OPS_NATIVE_FUNCTION_H_

@@ -1,0 +1,149 @@
+// The resources that tie a loaded model to its engines.
+#include "executor.h"
+#include "slots.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_handle.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+
+namespace tftrt {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::DEVICE_GPU;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::ResourceHandle;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+using ::tensorflow::tstring;
+
+// One load of one model, as far as one segment goes. It lives as long as a tensor with its handle:
+// two loads of one model share the slot, and the last to go unbinds it.
+class Load : public tensorflow::ResourceBase {
+ public:
+  explicit Load(const std::string& resource) : slot_(GetSlot(resource)) {}
+
+  ~Load() override {
+    if (initialized_ && slot_->DropLoad()) {
+      PythonCall python;
+      if (python && callbacks().dropped != nullptr) callbacks().dropped(resource().c_str());
+    }
+    SweepSlot(std::move(slot_));
+  }
+
+  void MarkInitialized() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!initialized_) slot_->AddLoad();
+    initialized_ = true;
+  }
+
+  const std::string& resource() const { return slot_->resource; }
+  std::string DebugString() const override { return "TRTEngineOp resource " + resource(); }
+
+ private:
+  std::shared_ptr<Slot> slot_;
+  std::mutex mutex_;
+  bool initialized_ = false;
+};
+
+class CreateResourceHandle : public OpKernel {
+ public:
+  explicit CreateResourceHandle(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("resource_name", &resource_));
+  }
+  void Compute(OpKernelContext* context) override {
+    Tensor* output = nullptr;
+    tensorflow::AllocatorAttributes host;
+    host.set_on_host(true);
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({}), &output, host));
+    output->scalar<ResourceHandle>()() = ResourceHandle::MakeRefCountingHandle(
+        new Load(resource_), context->device()->attributes().name());
+  }
+
+ private:
+  std::string resource_;
+};
+
+class InitializeResource : public OpKernel {
+ public:
+  explicit InitializeResource(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("max_cached_engines_count", &max_cached_));
+  }
+  void Compute(OpKernelContext* context) override {
+    ResourceHandle handle;
+    OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
+    auto load = handle.GetResource<Load>();
+    OP_REQUIRES_OK(context, load.status());
+    const Tensor& filename = context->input(1);
+    OP_REQUIRES(context, tensorflow::TensorShapeUtils::IsScalar(filename.shape()),
+                absl::InvalidArgumentError("filename must be a scalar"));
+    (*load)->MarkInitialized();
+    PythonCall python;
+    if (!python || callbacks().initialize == nullptr) return;
+    char message[512] = "";
+    const int32_t status = callbacks().initialize(
+        (*load)->resource().c_str(), std::string(filename.scalar<tstring>()()).c_str(),
+        max_cached_, message, sizeof(message));
+    OP_REQUIRES(context, status == kTftrtOk, absl::FailedPreconditionError(message));
+  }
+
+ private:
+  int64_t max_cached_ = 1;
+};
+
+class SerializeResource : public OpKernel {
+ public:
+  explicit SerializeResource(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("delete_resource", &delete_));
+  }
+  void Compute(OpKernelContext* context) override {
+    const std::string resource(context->input(0).scalar<tstring>()());
+    const std::string filename(context->input(1).scalar<tstring>()());
+    PythonCall python;
+    OP_REQUIRES(context, python && callbacks().serialize != nullptr,
+                absl::UnavailableError("tftrt_toolkit is not imported, or Python is exiting"));
+    char message[512] = "";
+    const int32_t status =
+        callbacks().serialize(resource.c_str(), filename.c_str(), message, sizeof(message));
+    OP_REQUIRES(context, status == kTftrtOk, absl::NotFoundError(message));
+    if (delete_) GetSlot(resource)->Unbind();
+  }
+
+ private:
+  bool delete_ = false;
+};
+
+// The stock converter asks for TensorRT's calibration table here. Calibration is written into the
+// ONNX nowadays, so no resource has one.
+class GetCalibrationData : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    context->SetStatus(absl::NotFoundError(absl::StrCat(
+        "no calibration table for ", std::string(context->input(0).scalar<tstring>()()),
+        ": TensorRT 10 and later take the ranges from the segment's ONNX")));
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("CreateTRTResourceHandle").Device(DEVICE_CPU), CreateResourceHandle);
+REGISTER_KERNEL_BUILDER(
+    Name("CreateTRTResourceHandle").Device(DEVICE_GPU).HostMemory("resource_handle"),
+    CreateResourceHandle);
+REGISTER_KERNEL_BUILDER(Name("InitializeTRTResource").Device(DEVICE_CPU), InitializeResource);
+REGISTER_KERNEL_BUILDER(Name("InitializeTRTResource")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("resource_handle")
+                            .HostMemory("filename"),
+                        InitializeResource);
+REGISTER_KERNEL_BUILDER(Name("SerializeTRTResource").Device(DEVICE_CPU), SerializeResource);
+REGISTER_KERNEL_BUILDER(
+    Name("SerializeTRTResource").Device(DEVICE_GPU).HostMemory("resource_name").HostMemory("filename"),
+    SerializeResource);
+REGISTER_KERNEL_BUILDER(Name("GetCalibrationDataOp").Device(DEVICE_CPU), GetCalibrationData);
+REGISTER_KERNEL_BUILDER(Name("GetCalibrationDataOp")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("resource_name")
+                            .HostMemory("serialized_resource"),
+                        GetCalibrationData);
+
+}  // namespace tftrt

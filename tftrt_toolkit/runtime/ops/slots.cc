@@ -1,0 +1,245 @@
+#include "slots.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+
+namespace tftrt {
+namespace {
+
+// Models with many shapes in turn would otherwise keep a plan for each for ever.
+constexpr size_t kMaxPlans = 64;
+
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable left;
+  std::atomic<int> inside{0};
+  std::atomic<bool> closed{false};
+};
+
+struct Table {
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<Slot>> slots;
+};
+
+// Never destroyed: threads may still run kernels while static destructors do.
+Gate& gate() {
+  static Gate* gate = new Gate;
+  return *gate;
+}
+Table& table() {
+  static Table* table = new Table;
+  return *table;
+}
+TftrtCallbacks& mutable_callbacks() {
+  static TftrtCallbacks* callbacks = new TftrtCallbacks();
+  return *callbacks;
+}
+std::atomic<bool> strict_mode{false};
+
+}  // namespace
+
+bool PythonGate::Enter() {
+  Gate& g = gate();
+  g.inside.fetch_add(1);
+  if (!g.closed.load()) return true;
+  Leave();
+  return false;
+}
+
+void PythonGate::Leave() {
+  Gate& g = gate();
+  if (g.inside.fetch_sub(1) == 1 && g.closed.load()) {
+    std::lock_guard<std::mutex> lock(g.mutex);
+    g.left.notify_all();
+  }
+}
+
+bool PythonGate::Close(double seconds) {
+  Gate& g = gate();
+  std::unique_lock<std::mutex> lock(g.mutex);
+  g.closed.store(true);
+  return g.left.wait_for(lock, std::chrono::duration<double>(seconds),
+                         [&] { return g.inside.load() == 0; });
+}
+
+Plan::~Plan() {
+  PythonCall python;
+  if (python) executor.forget(token);
+}
+
+Binding::~Binding() {
+  plans_.clear();
+  if (mode != kTftrtExecutor) return;
+  PythonCall python;
+  if (python) executor.release(executor.id);
+}
+
+TftrtStatus Binding::Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const Plan>* plan) {
+  // Held while the executor prepares: threads that meet a new shape together prepare it once.
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto found = plans_.find(key);
+  if (found != plans_.end()) {
+    *plan = found->second;
+    return kTftrtOk;
+  }
+  std::vector<int32_t> ranks(call->num_outputs, -1);
+  std::vector<int64_t> dims(static_cast<size_t>(call->num_outputs) * kTftrtMaxRank, 0);
+  TftrtPlan answer{ranks.data(), dims.data(), 0, 0};
+  const auto status = static_cast<TftrtStatus>(executor.prepare(executor.id, call, &answer));
+  if (status != kTftrtOk) return status;
+  auto made = std::make_shared<Plan>(executor);
+  made->token = answer.token;
+  made->scratch_bytes = answer.scratch_bytes;
+  made->outputs.resize(call->num_outputs);
+  for (int i = 0; i < call->num_outputs; ++i) {
+    if (ranks[i] < 0 || ranks[i] > kTftrtMaxRank) continue;
+    const int64_t* first = dims.data() + static_cast<size_t>(i) * kTftrtMaxRank;
+    made->outputs[i].known = true;
+    made->outputs[i].dims.assign(first, first + ranks[i]);
+  }
+  if (plans_.size() >= kMaxPlans) plans_.clear();
+  plans_.emplace(std::move(key), made);
+  *plan = std::move(made);
+  return kTftrtOk;
+}
+
+std::shared_ptr<Binding> Slot::binding() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return binding_;
+}
+
+void Slot::Bind(std::shared_ptr<Binding> binding, bool hold) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  binding_.swap(binding);  // the old one dies below, outside the lock
+  held_ = hold;
+  reason_.clear();
+}
+
+void Slot::Retire(const std::shared_ptr<Binding>& binding) {
+  std::shared_ptr<Binding> old;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (binding_ == binding) old.swap(binding_);
+}
+
+void Slot::Unbind() {
+  std::shared_ptr<Binding> old;
+  std::lock_guard<std::mutex> lock(mutex_);
+  old.swap(binding_);
+  held_ = false;
+}
+
+void Slot::AddLoad() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  ++loads_;
+}
+
+bool Slot::DropLoad() {
+  std::shared_ptr<Binding> old;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (--loads_ > 0 || held_) return false;
+  old.swap(binding_);
+  return true;
+}
+
+bool Slot::idle() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return binding_ == nullptr && loads_ == 0 && observers.load() == 0;
+}
+
+void Slot::SetReason(const std::string& reason) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  reason_ = reason;
+}
+
+std::string Slot::reason() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return reason_;
+}
+
+std::shared_ptr<Slot> GetSlot(const std::string& resource) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  std::shared_ptr<Slot>& slot = t.slots[resource];
+  if (slot == nullptr) slot = std::make_shared<Slot>(resource);
+  return slot;
+}
+
+void SweepSlot(std::shared_ptr<Slot> slot) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  auto found = t.slots.find(slot->resource);
+  if (found == t.slots.end() || found->second != slot) return;
+  // Two holders: the table and the caller. A new one can only come through the table's lock.
+  if (slot.use_count() <= 2 && slot->idle()) t.slots.erase(found);
+}
+
+const TftrtCallbacks& callbacks() { return mutable_callbacks(); }
+
+bool strict() { return strict_mode.load(std::memory_order_relaxed); }
+
+}  // namespace tftrt
+
+// ---- What Python calls ---------------------------------------------------------------------
+
+extern "C" {
+
+int32_t tftrt_abi() { return kTftrtAbi; }
+
+// Before any resource is initialised, and once: readers take no lock.
+void tftrt_set_callbacks(const TftrtCallbacks* callbacks) {
+  tftrt::mutable_callbacks() = *callbacks;
+}
+
+void tftrt_set_strict(int32_t strict) { tftrt::strict_mode.store(strict != 0); }
+
+// `executor` may be null unless mode is kTftrtExecutor. `hold`: dropping models doesn't unbind it.
+void tftrt_bind(const char* resource, const char* label, int32_t mode,
+                const TftrtExecutor* executor, int32_t hold) {
+  tftrt::GetSlot(resource)->Bind(
+      std::make_shared<tftrt::Binding>(label, static_cast<TftrtMode>(mode),
+                                       executor ? *executor : TftrtExecutor{}),
+      hold != 0);
+}
+
+void tftrt_unbind(const char* resource) {
+  auto slot = tftrt::GetSlot(resource);
+  slot->Unbind();
+  tftrt::SweepSlot(std::move(slot));
+}
+
+// Why a resource has no executor; the strict mode's error and the statistics tell it.
+void tftrt_set_reason(const char* resource, const char* reason) {
+  auto slot = tftrt::GetSlot(resource);
+  slot->SetReason(reason);
+}
+
+// change: 1 to add an observer, -1 to remove one.
+void tftrt_observe(const char* resource, int32_t change) {
+  auto slot = tftrt::GetSlot(resource);
+  slot->observers.fetch_add(change);
+  tftrt::SweepSlot(std::move(slot));
+}
+
+void tftrt_visit_stats(void (*visit)(const TftrtStats*, void*), void* context) {
+  std::vector<std::shared_ptr<tftrt::Slot>> slots;
+  {
+    std::lock_guard<std::mutex> lock(tftrt::table().mutex);
+    for (const auto& entry : tftrt::table().slots) slots.push_back(entry.second);
+  }
+  for (auto& slot : slots) {
+    const auto binding = slot->binding();
+    const std::string label = binding ? binding->label : "native";
+    const std::string reason = slot->reason();
+    const tftrt::Counters& c = slot->counters;
+    const TftrtStats stats{slot->resource.c_str(), label.c_str(), reason.c_str(),
+                           c.calls,        c.nanoseconds, c.native_calls, c.native_nanoseconds,
+                           c.declined,     c.failed,      c.observed};
+    visit(&stats, context);
+    tftrt::SweepSlot(std::move(slot));
+  }
+}
+
+// No call into Python begins after this; waits for those in flight. 0 if some still are.
+int32_t tftrt_close(double seconds) { return tftrt::PythonGate::Close(seconds) ? 1 : 0; }
+}

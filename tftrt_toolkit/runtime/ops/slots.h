@@ -1,0 +1,122 @@
+// What is bound to each resource name. Knows nothing of TensorFlow.
+#ifndef TFTRT_TOOLKIT_RUNTIME_OPS_SLOTS_H_
+#define TFTRT_TOOLKIT_RUNTIME_OPS_SLOTS_H_
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "executor.h"
+
+namespace tftrt {
+
+// Guards every call into Python: after Close() none begins, and Close() waits for those in flight,
+// because a thread that asks for the interpreter's lock while Python finalises never returns.
+class PythonGate {
+ public:
+  static bool Enter();
+  static void Leave();
+  // False if calls were still in flight after `seconds`.
+  static bool Close(double seconds);
+};
+
+class PythonCall {
+ public:
+  PythonCall() : open_(PythonGate::Enter()) {}
+  ~PythonCall() {
+    if (open_) PythonGate::Leave();
+  }
+  PythonCall(const PythonCall&) = delete;
+  PythonCall& operator=(const PythonCall&) = delete;
+  explicit operator bool() const { return open_; }
+
+ private:
+  const bool open_;
+};
+
+// Shapes, device and stream of a call, flattened.
+using PlanKey = std::vector<int64_t>;
+
+struct OutputShape {
+  bool known = false;
+  std::vector<int64_t> dims;
+};
+
+// An executor's answer for one PlanKey; the executor hears of it when the last user is gone.
+struct Plan {
+  explicit Plan(const TftrtExecutor& executor) : executor(executor) {}
+  ~Plan();
+  const TftrtExecutor executor;
+  int64_t token = 0;
+  int64_t scratch_bytes = 0;
+  std::vector<OutputShape> outputs;
+};
+
+// One executor bound to one resource. Calls in flight share it, so unbinding never pulls it from
+// under them; the last one releases it.
+class Binding {
+ public:
+  Binding(std::string label, TftrtMode mode, const TftrtExecutor& executor)
+      : label(std::move(label)), mode(mode), executor(executor) {}
+  ~Binding();
+
+  // The plan for these shapes; asks the executor the first time. Fills call->message on failure.
+  TftrtStatus Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const Plan>* plan);
+
+  const std::string label;
+  const TftrtMode mode;
+  const TftrtExecutor executor;
+
+ private:
+  std::mutex mutex_;
+  std::map<PlanKey, std::shared_ptr<const Plan>> plans_;
+};
+
+struct Counters {
+  std::atomic<int64_t> calls{0}, nanoseconds{0}, native_calls{0}, native_nanoseconds{0},
+      declined{0}, failed{0}, observed{0};
+};
+
+class Slot {
+ public:
+  explicit Slot(std::string resource) : resource(std::move(resource)) {}
+
+  std::shared_ptr<Binding> binding() const;
+  void Bind(std::shared_ptr<Binding> binding, bool hold);
+  // Removes `binding` if it is still the bound one.
+  void Retire(const std::shared_ptr<Binding>& binding);
+  void Unbind();
+  void AddLoad();
+  // Unbinds with the last load, unless the binding is held; true if it did.
+  bool DropLoad();
+  bool idle() const;
+
+  void SetReason(const std::string& reason);
+  std::string reason() const;
+
+  const std::string resource;
+  std::atomic<int> observers{0};
+  Counters counters;
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<Binding> binding_;
+  std::string reason_;
+  int loads_ = 0;
+  bool held_ = false;
+};
+
+// The slot of a name, made on first use.
+std::shared_ptr<Slot> GetSlot(const std::string& resource);
+// Forgets the slot if nobody but the table holds it and nothing is bound.
+void SweepSlot(std::shared_ptr<Slot> slot);
+
+const TftrtCallbacks& callbacks();
+bool strict();
+
+}  // namespace tftrt
+
+#endif  // TFTRT_TOOLKIT_RUNTIME_OPS_SLOTS_H_
