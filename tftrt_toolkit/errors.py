@@ -26,7 +26,15 @@ class ConversionError(ToolkitError, RuntimeError):
 
 
 class EngineBuildError(ToolkitError, RuntimeError):
-    """TensorRT refused a segment; the message carries the builder's own words."""
+    """TensorRT refused a segment; the message carries the builder's own words.
+
+    `nodes` are the names of the ONNX nodes that it blamed, as far as it named any.
+    """
+
+    def __init__(self, message: str, nodes: tuple[str, ...] = ()) -> None:
+        """Both as they are kept."""
+        super().__init__(message)
+        self.nodes = nodes
 
 
 class MissingDependencyError(ToolkitError, ImportError):
