@@ -55,3 +55,21 @@ class RuntimeLoadError(ToolkitError, RuntimeError):
 
 class InternalError(ToolkitError, AssertionError):
     """A stage broke the artifacts' rules: a fault of ours, please report it."""
+
+
+class ExportError(ConversionError):
+    """A segment has no ONNX form.
+
+    nodes: the TensorFlow nodes to keep native, empty where none could be singled out.
+    reason: a sentence for the user, without the segment's name.
+    """
+
+    def __init__(self, segment: str, nodes: tuple[str, ...], reason: str) -> None:
+        """Put the segment's name and the way out around `reason`."""
+        super().__init__(f"{segment} can't become ONNX: {reason}; keep the node native")
+        self.nodes = nodes
+        self.reason = reason
+
+
+class SessionError(ToolkitError, RuntimeError):
+    """ONNX Runtime refused an ONNX model or failed to run it; the message carries its words."""

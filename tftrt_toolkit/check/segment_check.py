@@ -1,0 +1,98 @@
+"""A segment's ONNX, run in ONNX Runtime on the CPU, against what TensorFlow made of the segment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Segment
+from tftrt_toolkit.check.blame import RULE, blame_nodes, node_in_error
+from tftrt_toolkit.check.compare import (
+    ACCUMULATED_BOUND,
+    BOUND,
+    Difference,
+    Sample,
+    difference,
+)
+from tftrt_toolkit.errors import SessionError
+from tftrt_toolkit.onnx_model import run_session, to_session
+
+Export = Callable[[FrozenGraph, Segment], OnnxModel]
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """Whether a segment's ONNX may be trusted.
+
+    differences: the worst of each output over all samples, in the segment's order.
+    bound: what the outputs had to keep.
+    refusals: the nodes to keep native, where the check failed and could tell which.
+    reason: a sentence where it failed, else "".
+    """
+
+    differences: tuple[Difference, ...]
+    bound: float
+    refusals: Mapping[str, Refusal] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output kept the bound."""
+        return not self.reason
+
+    @property
+    def worst(self) -> float:
+        """The greatest deviation of an output, relative to its scale."""
+        return max((found.ratio for found in self.differences), default=0.0)
+
+
+def check_segment(
+    onnx: OnnxModel, segment: Segment, samples: Sequence[Sample], bound: float = BOUND
+) -> CheckResult:
+    """Compare outputs end to end; no node is blamed but one that ONNX Runtime itself names.
+
+    The graph runs as it stands, without ONNX Runtime's fusions, and its weights aren't copied.
+    """
+    try:
+        session = to_session(onnx, weights_as_inputs=True, optimize=False)
+        runs = [run_session(session, onnx, sample.inputs) for sample in samples]
+    except SessionError as error:
+        return _not_runnable(segment, bound, str(error)[:300])
+    worst: dict[str, Difference] = {}
+    for sample, actual in zip(samples, runs, strict=True):
+        for spec, left, right in zip(segment.outputs, sample.outputs, actual, strict=True):
+            found = difference(spec.name, left, right)
+            if spec.name not in worst or found.ratio > worst[spec.name].ratio:
+                worst[spec.name] = found
+    failed = [found for found in worst.values() if not found.ratio <= bound]
+    reason = f"output {failed[0].tensor}: {failed[0].words}" if failed else ""
+    return CheckResult(tuple(worst.values()), bound, reason=reason)
+
+
+def verify_segment(
+    graph: FrozenGraph,
+    segment: Segment,
+    onnx: OnnxModel,
+    samples: Sequence[Sample],
+    export: Export,
+) -> CheckResult:
+    """Check a segment end to end; where it misses the bound, find the nodes to blame.
+
+    A segment that misses BOUND passes within ACCUMULATED_BOUND if every node of it, fed with
+    TensorFlow's own values, keeps BOUND. Otherwise the result's `refusals` name the nodes.
+    `export` maps a part of the graph, as `export_segment` does.
+    """
+    result = check_segment(onnx, segment, samples)
+    if result.passed or not result.differences:
+        return result
+    refusals = blame_nodes(graph, segment, samples[0], export)
+    if not refusals and result.worst <= ACCUMULATED_BOUND:
+        return CheckResult(result.differences, ACCUMULATED_BOUND)
+    return dataclasses.replace(result, refusals=refusals)
+
+
+def _not_runnable(segment: Segment, bound: float, message: str) -> CheckResult:
+    reason = f"ONNX Runtime can't run it to check it: {message}"
+    node = node_in_error(message, segment)
+    refusals = {node: Refusal(RULE, reason)} if node else {}
+    return CheckResult((), bound, refusals, reason)
