@@ -223,3 +223,54 @@ class SegmentAsset:
     outputs: tuple[TensorSpec, ...]
     onnx: TypedOnnx | None
     plans: tuple[Plan, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A SavedModel in memory. `signatures` are live functions that take keyword arguments."""
+
+    directory: Path
+    tags: tuple[str, ...]
+    root: Any  # what tf.saved_model.load returned
+    signatures: Mapping[str, Any]  # signature key -> ConcreteFunction
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenFunction:
+    """A live function and its frozen graph.
+
+    captures: argument node -> the eager tensor (variable handle, table handle, constant) that the
+      function captured for it. The other arguments are the user's.
+    """
+
+    graph: FrozenGraph
+    function: Any  # ConcreteFunction
+    captures: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineAttributes:
+    """What every TRTEngineOp of a conversion has in common, under the stock attributes' names."""
+
+    precision_mode: str = "FP32"
+    workspace_size_bytes: int = 0
+    max_cached_engines_count: int = 1
+    use_calibration: bool = False
+    dynamic_shape: bool = True
+    profile_strategy: str = "range"
+    allow_build_at_runtime: bool = True
+    use_explicit_precision: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedFunction:
+    """A function in which segments are TRTEngineOp nodes, live and ready to be saved.
+
+    function: the ConcreteFunction; arguments, captures, results and structure are the original's.
+    segments: all segments, those of bodies too; resources: segment name -> its TRT resource's name.
+    """
+
+    function: Any  # ConcreteFunction
+    original: Any  # ConcreteFunction
+    segments: tuple[Segment, ...]
+    resources: Mapping[str, str]

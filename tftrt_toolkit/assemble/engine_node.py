@@ -1,0 +1,72 @@
+"""The TRTEngineOp node of a segment, with the stock op's attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tftrt_toolkit.artifacts import EngineAttributes, FrozenGraph, Segment
+from tftrt_toolkit.assemble.native import weight_arguments
+from tftrt_toolkit.graph import control_inputs
+
+
+def engine_node(
+    graph: FrozenGraph,
+    segment: Segment,
+    function: Any,
+    resource: str,
+    attributes: EngineAttributes,
+) -> Any:
+    """A TRTEngineOp NodeDef named as the segment.
+
+    Inputs are the segment's, then the handles and captured tensors that its weights are read
+    from; `input_shapes` and `output_shapes` list the segment's own, so its length tells the two
+    kinds apart. `segment_func` is `function` (a FunctionDef), and `segment_funcdef_name` the
+    resource that engines are bound to.
+    """
+    node = tf.compat.v1.NodeDef(name=segment.name, op="TRTEngineOp", device=_device(graph, segment))
+    node.input.extend(spec.name for spec in segment.inputs)
+    node.input.extend(f"{argument}:0" for argument in weight_arguments(graph, segment))
+    node.input.extend(f"^{name}" for name in _waits_for(graph, segment))
+    attr = node.attr
+    attr["segment_func"].func.name = function.signature.name
+    attr["InT"].list.type.extend(item.type for item in function.signature.input_arg)
+    attr["OutT"].list.type.extend(item.type for item in function.signature.output_arg)
+    for name, specs in (("input_shapes", segment.inputs), ("output_shapes", segment.outputs)):
+        attr[name].list.shape.extend(spec.shape.as_proto() for spec in specs)
+    # What TensorFlow's loader takes static shapes from.
+    attr["_output_shapes"].list.shape.extend(spec.shape.as_proto() for spec in segment.outputs)
+    attr["segment_funcdef_name"].s = resource.encode()
+    attr["serialized_segment"].s = b""
+    attr["precision_mode"].s = attributes.precision_mode.encode()
+    attr["workspace_size_bytes"].i = attributes.workspace_size_bytes
+    attr["max_cached_engines_count"].i = attributes.max_cached_engines_count
+    attr["use_calibration"].b = attributes.use_calibration
+    attr["profile_strategy"].s = attributes.profile_strategy.encode()
+    attr["use_explicit_precision"].b = attributes.use_explicit_precision
+    attr["static_engine"].b = False
+    attr["_use_implicit_batch"].b = not attributes.dynamic_shape
+    attr["_allow_build_at_runtime"].b = attributes.allow_build_at_runtime
+    return node
+
+
+def _device(graph: FrozenGraph, segment: Segment) -> str:
+    """The device that all of the segment's nodes are on, or none in particular."""
+    inside = set(segment.nodes)
+    devices = {
+        node.device
+        for node in graph.graph_def.node
+        if node.name in inside and node.op != "Const" and node.name not in graph.weights
+    }
+    return devices.pop() if len(devices) == 1 else ""
+
+
+def _waits_for(graph: FrozenGraph, segment: Segment) -> list[str]:
+    """Nodes outside that the segment's control edges come from, and those that it names itself."""
+    inside = set(segment.nodes)
+    found = dict.fromkeys(segment.control_inputs)
+    for node in graph.graph_def.node:
+        if node.name in inside:
+            found.update(dict.fromkeys(control_inputs(node)))
+    return [name for name in found if name not in inside]
