@@ -1,0 +1,138 @@
+"""Converts one model of the zoo and compares it with the original; a process of its own each time.
+
+python -m tests.models.conversion convert NAME PRECISION SAVED CONVERTED RECORD.json
+python -m tests.models.conversion compare NAME SAVED CONVERTED RECORD.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import measure
+from tests.models import zoo
+
+ROOT = Path(__file__).parents[2]
+SIZES = ("min", "opt", "max")
+# Ahead-of-time plans for one architecture: the suite's subject is the conversion.
+COMPUTE_CAPABILITIES = ("8.9",)
+
+
+def convert(name: str, precision: str, saved: Path, converted: Path) -> dict[str, Any]:
+    """Convert and save; what became engines, what didn't and why, and what it took."""
+    from tftrt_toolkit import TrtGraphConverterV2
+    from tftrt_toolkit.params import ToolkitOptions
+
+    model = zoo.MODELS[name]
+    start = time.monotonic()
+    converter = TrtGraphConverterV2(
+        input_saved_model_dir=str(saved),
+        use_dynamic_shape=model.dynamic,
+        precision_mode=precision,
+        options=ToolkitOptions(
+            engine="tensorrt_rtx",
+            compute_capabilities=COMPUTE_CAPABILITIES,
+            input_shapes=model.shapes,
+        ),
+    )
+    converter.convert()
+    converter.save(str(converted))
+    report = converter.report()
+    return {
+        "seconds": round(time.monotonic() - start, 2),
+        "engines": len(report["segments"]),
+        "graphs": sorted({segment["graph"] for segment in report["segments"]}),
+        "plans": [len(segment["plans"]) for segment in report["segments"]],
+        "converted_nodes": report["converted_nodes"],
+        "total_nodes": report["total_nodes"],
+        "converted_node_fraction": round(report["converted_node_fraction"], 4),
+        "refused": [
+            {key: entry[key] for key in ("op", "count", "reason")} for entry in report["refused"]
+        ],
+        "dropped": [
+            {"nodes": len(entry["nodes"]), "reason": entry["reason"]} for entry in report["dropped"]
+        ],
+    }
+
+
+def compare(name: str, saved: Path, converted: Path) -> dict[str, float]:
+    """Output -> greatest |difference| over inputs of all sizes, as a share of the output's scale.
+
+    Outputs that aren't floats must be equal: their share is 0 or infinite.
+    """
+    batches = [zoo.MODELS[name].inputs(seed, size) for seed, size in enumerate(SIZES)]
+    wanted = _outputs(saved, batches)
+    found = _outputs(converted, batches)
+    errors: dict[str, float] = {}
+    for before, after in zip(wanted, found, strict=True):
+        assert before.keys() == after.keys()
+        for key in before:
+            errors[key] = max(errors.get(key, 0.0), _difference(before[key], after[key]))
+    return errors
+
+
+def _outputs(directory: Path, batches: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    import tensorflow as tf
+
+    import tftrt_toolkit  # noqa: F401 - registers the ops
+
+    loaded = tf.saved_model.load(str(directory))
+    serve = loaded.signatures["serving_default"]
+    return [
+        {key: value.numpy() for key, value in serve(**_tensors(batch)).items()} for batch in batches
+    ]
+
+
+def _tensors(batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {name: tf.constant(value) for name, value in batch.items()}
+
+
+def _difference(before: np.ndarray, after: np.ndarray) -> float:
+    assert before.shape == after.shape
+    assert before.dtype == after.dtype
+    if before.dtype.kind != "f":
+        return 0.0 if np.array_equal(before, after) else float("inf")
+    assert np.isfinite(before).all()
+    scale = float(np.abs(before).max())
+    return float(np.abs(before - after).max()) / scale
+
+
+def save(name: str, saved: Path) -> None:
+    """Write the zoo's model; in a process of its own, as large ones leave much memory behind."""
+    zoo.MODELS[name].save(saved)
+
+
+_STEPS: dict[str, Callable[..., Any]] = {"save": save, "convert": convert, "compare": compare}
+
+
+def run_step(step: str, log: Path, *arguments: str | Path) -> tuple[Any, measure.Measured]:
+    """One of save, convert and compare in its own process: its result, time and peak memory."""
+    record = log.with_suffix(".json")
+    command = [sys.executable, "-m", "tests.models.conversion", step, *map(str, arguments)]
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
+    found = measure.run([*command, str(record)], log, timeout=900, env=env)
+    if found.returncode:
+        tail = log.read_text(errors="replace")[-3000:]
+        raise AssertionError(f"{step} {arguments} ended with {found.returncode}:\n{tail}")
+    return json.loads(record.read_text()), found
+
+
+def _main(step: str, *arguments: str) -> None:
+    *given, record = arguments
+    name, *rest = given
+    precision = [rest.pop(0)] if step == "convert" else []
+    result = _STEPS[step](name, *precision, *map(Path, rest))
+    Path(record).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
