@@ -81,7 +81,11 @@ class Segment:
     nodes: in topological order; copied Consts and the weights' placeholders are among them.
     inputs, outputs: the tensors that cross, in a fixed order; `name` is the tensor in the graph.
     weights: the nodes among `nodes` that are weights' placeholders.
-    control_inputs: nodes outside that must run before.
+    control_inputs: nodes outside that must run before; other segments' nodes among them.
+    op_counts: without constants.
+    copies: the nodes among `nodes` that only depend on constants and shapes. Other segments may
+      hold them too, and native nodes that take a tensor of theirs which no segment yields keep
+      them outside as well.
     """
 
     name: str
@@ -92,6 +96,7 @@ class Segment:
     weights: tuple[str, ...]
     control_inputs: tuple[str, ...]
     op_counts: Mapping[str, int]
+    copies: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -160,14 +160,15 @@ class _Assembler:
     def _owners(self, graph: FrozenGraph) -> dict[str, str]:
         """Node that only an engine computes from now on -> that engine's node.
 
-        Consts and weights aren't among them: each graph and segment has its own.
+        Consts, weights and a segment's other copies aren't among them: each graph and segment has
+        its own.
         """
-        consts = {node.name for node in graph.graph_def.node if node.op == "Const"}
+        shared = {node.name for node in graph.graph_def.node if node.op == "Const"}
+        shared |= graph.weights.keys()
         return {
             node: segment.name
             for segment in self._by_graph.get(graph.name, ())
-            for node in segment.nodes
-            if node not in graph.weights and node not in consts
+            for node in set(segment.nodes) - shared - set(segment.copies)
         }
 
     def _moved_tensors(self, graph: FrozenGraph) -> dict[str, str]:
@@ -185,10 +186,6 @@ def _moved_inputs(node: Any, owners: Mapping[str, str], moved: Mapping[str, str]
         if is_control(name):
             continue
         tensor = tensor_of(name)
-        if node_of(name) in owners and tensor not in moved:
-            raise InternalError(
-                f"{node.name!r} takes {tensor!r}, which segment {owners[node_of(name)]!r} keeps"
-            )
         yield moved.get(tensor, tensor)
     yield from dict.fromkeys(f"^{owners.get(name, name)}" for name in control_inputs(node))
 
@@ -208,13 +205,19 @@ def _copy(proto: Any) -> Any:
 
 
 def _needed(draft: Draft) -> list[Any]:
-    """Arguments, and what results and effects need. Raises InternalError on a cycle of engines."""
+    """Arguments, and what results and effects need.
+
+    Raises InternalError on a cycle of engines, and where a tensor is needed that a segment keeps.
+    """
     nodes = {node.name: node for node in draft.graph_def.node}
     needed = set(draft.arguments)
     waiting = [node_of(name) for name in (*draft.results, *draft.control_results)]
     while waiting:
         name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            waiting.extend(node_of(source) for source in nodes[name].input)
+        if name in needed:
+            continue
+        if name not in nodes:
+            raise InternalError(f"a tensor of {name!r} is needed, which a segment keeps")
+        needed.add(name)
+        waiting.extend(node_of(source) for source in nodes[name].input)
     return [_copy(node) for node in topological(draft.graph_def.node) if node.name in needed]

@@ -1,0 +1,48 @@
+"""Gathering and scattering by index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tftrt_toolkit.artifacts import Refusal
+from tftrt_toolkit.support.checks import constant_input, shape_input
+from tftrt_toolkit.support.dtypes import ANY, FLOATS, INTS
+from tftrt_toolkit.support.registry import Family
+from tftrt_toolkit.support.view import NodeView
+
+gather_scatter = Family("Gather and scatter")
+
+gather_scatter.add("Gather", Tparams=ANY, Tindices=INTS)
+gather_scatter.add("GatherNd", Tparams=ANY, Tindices=INTS)
+gather_scatter.add("GatherV2", Tparams=ANY, Tindices=INTS, checks=(constant_input(2, "axis"),))
+gather_scatter.add("TensorScatterUpdate", T=ANY, Tindices=INTS)
+
+
+@gather_scatter.check("ScatterNd", T=FLOATS, Tindices=INTS, checks=(shape_input(2, "shape"),))
+def scatter_nd(node: NodeView) -> Refusal | None:
+    """indices are constants without a repeat."""
+    indices = node.constant(0)
+    if indices is None:
+        return Refusal("not constant", "indices may repeat, and TensorRT's ScatterND doesn't add")
+    rows = indices.reshape(-1, indices.shape[-1])
+    if len(np.unique(rows, axis=0)) == len(rows):
+        return None
+    return Refusal("attribute", "indices repeat, and TensorRT's ScatterND doesn't add")
+
+
+@gather_scatter.check(
+    "OneHot",
+    T=FLOATS | INTS,
+    TI=INTS,
+    checks=(
+        constant_input(1, "depth"),
+        constant_input(2, "on_value"),
+        constant_input(3, "off_value"),
+    ),
+)
+def one_hot(node: NodeView) -> Refusal | None:
+    """axis is the last."""
+    axis = node.attr("axis")
+    if axis in (-1, node.rank(0)):
+        return None
+    return Refusal("attribute", f"axis={axis} doesn't convert, only the last axis")
