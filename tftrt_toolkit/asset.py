@@ -28,6 +28,7 @@ from tftrt_toolkit.artifacts import OnnxModel, Plan, SegmentAsset, TensorSpec, T
 from tftrt_toolkit.asset_writer import MANIFEST, AssetWriter
 from tftrt_toolkit.errors import AssetError, InternalError
 from tftrt_toolkit.manifest import Manifest, Part, PlanEntry, TunedExecutor
+from tftrt_toolkit.onnx_model import refer_to_file
 
 _ONNX = "segment.onnx"
 _WEIGHTS = "segment.weights"
@@ -243,9 +244,7 @@ def _with_external_data(model: OnnxModel) -> tuple[bytes, list[np.ndarray]]:
             raise InternalError(f"ONNX initializer {tensor.name!r} has neither bytes nor a weight")
         array = np.ascontiguousarray(model.weights[tensor.name])
         offset = -(-offset // _LINE) * _LINE
-        del tensor.external_data[:]
-        for key, value in (("location", _WEIGHTS), ("offset", offset), ("length", array.nbytes)):
-            tensor.external_data.add(key=key, value=str(value))
+        refer_to_file(tensor, _WEIGHTS, offset, array.nbytes)
         arrays.append(array)
         offset += array.nbytes
     return proto.SerializeToString(deterministic=True), arrays

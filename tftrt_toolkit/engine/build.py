@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tftrt_toolkit import trt
+from tftrt_toolkit import onnx_model, trt
 from tftrt_toolkit.artifacts import OnnxModel, Plan, ShapeProfile, TypedOnnx
-from tftrt_toolkit.engine.cache import PlanCache, onnx_digest, source_key
+from tftrt_toolkit.engine.cache import PlanCache, source_key
 from tftrt_toolkit.engine.config import BuildConfig
 from tftrt_toolkit.engine.network import add_profiles, blamed, parsed_network
 from tftrt_toolkit.engine.progress import Monitor, ProgressFn
@@ -92,7 +92,7 @@ def build_plans(
     groups: list[tuple[ShapeProfile, ...]] = [tuple(profiles)]
     if config.engine_per_profile and profiles:
         groups = [(profile,) for profile in profiles]
-    digest = onnx_digest(typed.model)
+    digest = onnx_model.content_hash(typed.model)
     return tuple(
         _plan(builder, typed, segment, group, config, digest, progress) for group in groups
     )

@@ -15,19 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tftrt_toolkit.artifacts import OnnxModel, ShapeProfile
+from tftrt_toolkit.artifacts import ShapeProfile
 
 _log = logging.getLogger(__name__)
-
-
-def onnx_digest(model: OnnxModel) -> str:
-    """SHA-256 over the graph and every weight beside it, in hex."""
-    digest = hashlib.sha256(model.proto.SerializeToString(deterministic=True))
-    for name in sorted(model.weights):
-        array = model.weights[name]
-        digest.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
-        digest.update(array.reshape(-1).view("uint8").data)
-    return digest.hexdigest()
 
 
 def source_key(

@@ -6,11 +6,11 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import onnx
 
+from tftrt_toolkit import onnx_model
 from tftrt_toolkit.artifacts import OnnxModel, ShapeProfile, ShapeRange
 from tftrt_toolkit.errors import EngineBuildError, InvalidArgumentError
 from tftrt_toolkit.params import check_range
@@ -47,7 +47,7 @@ def parsed_network(
             accepted = _parse_in_memory(parser, model, segment)
         else:
             folder = files.enter_context(tempfile.TemporaryDirectory(prefix="tftrt_onnx_"))
-            accepted = parser.parse_from_file(str(_write_model(model, Path(folder))))
+            accepted = parser.parse_from_file(str(onnx_model.save(model, folder)))
         if not accepted:
             raise _parser_error(parser, model, segment, messages.summary())
         _check_border(tensorrt, network, model, segment)
@@ -66,24 +66,6 @@ def _parse_in_memory(parser: Any, model: OnnxModel, segment: str) -> bool:
                     f"({array.dtype}{list(array.shape)}) for its initializer {list(tensor.dims)}"
                 )
     return bool(parser.parse_model_proto())
-
-
-def _write_model(model: OnnxModel, folder: Path) -> Path:
-    """The model as a file, its weights in another beside it."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    with open(folder / "weights", "wb") as file:
-        for tensor in proto.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                array = model.weights[tensor.name]
-                place = {"location": "weights", "offset": file.tell(), "length": array.nbytes}
-                del tensor.external_data[:]
-                for key, value in place.items():
-                    tensor.external_data.add(key=key, value=str(value))
-                file.write(array.reshape(-1).view("uint8").data)
-    path = folder / "segment.onnx"
-    path.write_bytes(proto.SerializeToString())
-    return path
 
 
 def _parser_error(parser: Any, model: OnnxModel, segment: str, said: str) -> EngineBuildError:
