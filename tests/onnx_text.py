@@ -11,9 +11,11 @@ def parse(text, opset=18, ir=9):
 
 
 def model(text, weights=None, opset=18, names=True):
-    """An OnnxModel; `weights` become initializers beside the graph, nodes are named `<op>_<n>`."""
+    """An OnnxModel; those of `weights` that it uses lie beside it, nodes are named `<op>_<n>`."""
     proto = parse(text, opset)
-    for name, array in (weights or {}).items():
+    used = {name for node in proto.graph.node for name in node.input}
+    weights = {name: array for name, array in (weights or {}).items() if name in used}
+    for name, array in weights.items():
         tensor = proto.graph.initializer.add(name=name, data_location=onnx.TensorProto.EXTERNAL)
         tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor.dims.extend(array.shape)
@@ -21,7 +23,7 @@ def model(text, weights=None, opset=18, names=True):
     if names:
         for index, node in enumerate(proto.graph.node):
             node.name = node.name or f"{node.op_type.lower()}_{index}"
-    return OnnxModel(proto, weights or {})
+    return OnnxModel(proto, weights)
 
 
 def typed(text, weights=None, precision="FP32", opset=18):
@@ -35,3 +37,9 @@ def nodes(proto):
         f"{', '.join(node.output)} = {node.op_type}({', '.join(node.input)})"
         for node in proto.graph.node
     ]
+
+
+def dtypes(proto):
+    """Initializer -> element type, as ONNX spells it."""
+    name = onnx.TensorProto.DataType.Name
+    return {tensor.name: name(tensor.data_type) for tensor in proto.graph.initializer}
