@@ -79,7 +79,7 @@ def run_session(
 ) -> list[np.ndarray]:
     """Outputs in the model's order, for inputs in the model's order. Raises SessionError."""
     names = [value.name for value in model.proto.graph.input]
-    feeds = dict(zip(names, inputs, strict=True))
+    feeds = dict(zip(names, map(np.asarray, inputs), strict=True))
     session_inputs = {value.name for value in session.get_inputs()}
     feeds |= {name: array for name, array in model.weights.items() if name in session_inputs}
     with _session_errors():

@@ -8,11 +8,11 @@ from tftrt_toolkit.export import export_segment
 from tftrt_toolkit.onnx_model import content_hash, run_session, to_session
 
 RANDOM = np.random.default_rng(0)
-KERNEL = RANDOM.normal(size=(3, 3, 3, 64)).astype(np.float32)
+KERNEL = RANDOM.normal(size=(3, 3, 16, 64)).astype(np.float32)
 DENSE = RANDOM.normal(size=(64, 100)).astype(np.float32)
 
 
-IMAGE = tf.TensorSpec([None, 16, 16, 3], tf.float32, name="image")
+IMAGE = tf.TensorSpec([None, 16, 16, 16], tf.float32, name="image")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def exported():
         y = tf.nn.relu(tf.nn.conv2d(x, variables[0], 2, "SAME") + 0.5)
         return tf.nn.softmax(tf.matmul(tf.reduce_mean(y, [1, 2]), variables[1]))
 
-    graph, segment = freeze(function, [IMAGE], large=1000)
+    graph, segment = freeze(function, [IMAGE])
     return function, graph, segment, export_segment(graph, segment)
 
 
@@ -33,7 +33,7 @@ def dims(value):
 
 def test_gives_what_tensorflow_gives(exported):
     function, _, _, model = exported
-    x = RANDOM.normal(size=(2, 16, 16, 3)).astype(np.float32)
+    x = RANDOM.normal(size=(2, 16, 16, 16)).astype(np.float32)
     (actual,) = run_session(to_session(model), model, [x])
     np.testing.assert_allclose(actual, function(x), atol=1e-6)
 
@@ -41,14 +41,14 @@ def test_gives_what_tensorflow_gives(exported):
 def test_interface_bears_tensor_names_and_symbols(exported):
     _, _, segment, model = exported
     assert [value.name for value in model.proto.graph.input] == ["image:0"]
-    assert dims(model.proto.graph.input[0]) == ["image_0", 16, 16, 3]
+    assert dims(model.proto.graph.input[0]) == ["image_0", 16, 16, 16]
     assert [value.name for value in model.proto.graph.output] == [segment.outputs[0].name]
     assert dims(model.proto.graph.output[0]) == ["image_0", 100]
 
 
 def test_weights_lie_beside_the_graph_in_onnx_layout(exported):
     _, graph, _, model = exported
-    assert sorted(array.shape for array in model.weights.values()) == [(64, 3, 3, 3), (64, 100)]
+    assert sorted(array.shape for array in model.weights.values()) == [(64, 16, 3, 3), (64, 100)]
     assert all(array.flags.c_contiguous for array in model.weights.values())
     external = {t.name for t in model.proto.graph.initializer if t.data_location}
     assert external == set(model.weights)

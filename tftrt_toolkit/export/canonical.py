@@ -21,55 +21,65 @@ def canonicalize(graph: onnx.GraphProto) -> None:
     after the node that uses them first: `conv1/Pad__28` becomes `conv1/Pad`.
     """
     interface = {value.name for value in (*graph.input, *graph.output)}
-    _canonicalize(graph, {name: name for name in interface}, set(interface))
+    names = {name: name for name in interface}
+    _canonicalize(graph, names, _Namer(interface), _Namer(()))
 
 
-def _canonicalize(graph: onnx.GraphProto, names: dict[str, str], taken: set[str]) -> None:
+class _Namer:
+    """Gives each name once."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._last: dict[str, int] = {}
+
+    def fresh(self, name: str) -> str:
+        """`name` without tf2onnx's counters, numbered anew where that is taken."""
+        base = fresh = _COUNTER.sub("", name)
+        while fresh in self._taken:
+            self._last[base] = self._last.get(base, 0) + 1
+            fresh = f"{base}__{self._last[base]}"
+        self._taken.add(fresh)
+        return fresh
+
+
+def _canonicalize(
+    graph: onnx.GraphProto, names: dict[str, str], tensors: _Namer, nodes: _Namer
+) -> None:
     """names: old tensor name -> new, of the scopes around, to which this scope's are added."""
-    nodes = _depth_first(graph)
+    ordered = _depth_first(graph)
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    initializers = []
-    for node in nodes:
-        node.name = _fresh(node.name or node.op_type, taken)
-        for index, name in enumerate(node.input):
+    outputs = {value.name for value in graph.output}
+    used = [tensor for tensor in graph.initializer if tensor.name in outputs]
+    for node in ordered:
+        node.name = nodes.fresh(node.name or node.op_type)
+        for index, name in enumerate(_sources(node)):
             if name in constants and name not in names:
-                names[name] = _fresh(f"{node.name}/{index}", taken)
-                initializers.append(constants[name])
+                names[name] = tensors.fresh(f"{node.name}/{index}")
+                used.append(constants[name])
         for index, output in enumerate(node.output):
             if output and output not in names:
-                names[output] = _fresh(f"{node.name}:{index}", taken)
+                names[output] = tensors.fresh(f"{node.name}:{index}")
         for body in _bodies(node):
             inner = dict(names)
             for value in body.input:
-                inner[value.name] = _fresh(value.name, taken)
-            _canonicalize(body, inner, taken)
+                inner[value.name] = tensors.fresh(value.name)
+            _canonicalize(body, inner, tensors, nodes)
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    for tensor in initializers:
-        tensor.name = names[tensor.name]
+    for tensor in used:
+        tensor.name = names.get(tensor.name, tensor.name)
     for value in (*graph.input, *graph.output):
         value.name = names.get(value.name, value.name)
-    ordered = list(map(_copy, nodes)), list(map(_copy, initializers))
+    copies = list(map(_copy, ordered)), list(map(_copy, used))
     del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(ordered[0])
-    graph.initializer.extend(ordered[1])
+    graph.node.extend(copies[0])
+    graph.initializer.extend(copies[1])
 
 
 def _copy(message: onnx.NodeProto | onnx.TensorProto) -> onnx.NodeProto | onnx.TensorProto:
     copy = type(message)()
     copy.CopyFrom(message)
     return copy
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    """`name` without tf2onnx's counters, numbered anew where that is taken."""
-    base = _COUNTER.sub("", name)
-    index, fresh = 0, base
-    while fresh in taken:
-        index += 1
-        fresh = f"{base}__{index}"
-    taken.add(fresh)
-    return fresh
 
 
 def _depth_first(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

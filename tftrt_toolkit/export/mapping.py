@@ -16,7 +16,8 @@ from typing import Any
 import onnx
 import tensorflow as tf
 
-from tftrt_toolkit.export.handlers import HANDLED_OPS, find_handler
+from tftrt_toolkit.export.handlers import HANDLED_OPS, REFUSED_OPS, find_handler
+from tftrt_toolkit.export.handlers.registry import Unmappable
 from tftrt_toolkit.export.optimizers import OptimizerError, optimize
 
 OPSET = 18  # the most that tf2onnx 1.17 writes
@@ -83,7 +84,7 @@ def _handlers(failures: _Failures) -> Iterator[None]:
     stock = tf_op.create_mapping(OPSET, None)
     newest = tf_op.get_opsets()[ONNX_DOMAIN]
     before = [dict(handlers) for handlers in newest]
-    for op_type in stock.keys() | HANDLED_OPS:
+    for op_type in stock.keys() | HANDLED_OPS | REFUSED_OPS:
         handler, options = find_handler(op_type, stock)
         tf_op.register_handler(_guarded(handler, failures), OPSET, [op_type], ONNX_DOMAIN, options)
     try:
@@ -99,7 +100,8 @@ def _guarded(handler: Callable, failures: _Failures) -> Callable:
             handler(ctx, node, **options)
         except Exception as error:
             failures.nodes.append(name)
-            failures.reasons.append(f"{op_type} {name!r}: {_one_line(error)}")
+            words = str(error) if isinstance(error, Unmappable) else _one_line(error)
+            failures.reasons.append(f"{op_type} {name!r}: {words}")
             raise
 
     return run

@@ -12,15 +12,15 @@ from tftrt_toolkit.artifacts import FrozenGraph, Segment
 from tftrt_toolkit.export.mapping import OPSET, MappingError
 
 # tf2onnx takes bfloat16 for float16 without a word, and ONNX has no operators on the others.
-UNMAPPED_DTYPES = frozenset(
-    {tf.bfloat16, tf.string, tf.resource, tf.variant, tf.complex64, tf.complex128}
-)
+UNMAPPED_DTYPES = frozenset({tf.bfloat16, tf.string, tf.resource, tf.variant})
+# Inside a segment tf2onnx maps pairs such as RFFT and ComplexAbs; such a tensor can't cross.
+INNER_DTYPES = frozenset({tf.complex64, tf.complex128})
 
 
 def check_dtypes(graph: FrozenGraph, segment: Segment) -> None:
     """Raise MappingError for a tensor whose dtype or rank can't be declared in ONNX."""
     for spec in (*segment.inputs, *segment.outputs):
-        if spec.dtype in UNMAPPED_DTYPES:
+        if spec.dtype in UNMAPPED_DTYPES | INNER_DTYPES:
             raise MappingError([spec.name.partition(":")[0]], f"{spec.name} is {spec.dtype.name}")
         if spec.shape.rank is None:
             raise MappingError([spec.name.partition(":")[0]], f"the rank of {spec.name} is unknown")

@@ -3,10 +3,29 @@
 One family a file; importing a family registers its mappings.
 """
 
-from tftrt_toolkit.export.handlers import integer_division, special_math
+from tftrt_toolkit.export.handlers import (
+    images,
+    indexing,
+    integer_division,
+    ordering,
+    reductions,
+    refused,
+    shapes,
+    special_math,
+)
 from tftrt_toolkit.export.handlers.registry import HANDLERS, find_handler
 
-FAMILIES = (integer_division, special_math)
-HANDLED_OPS = frozenset(HANDLERS)
+FAMILIES = (
+    images,
+    indexing,
+    integer_division,
+    ordering,
+    reductions,
+    refused,
+    shapes,
+    special_math,
+)
+REFUSED_OPS = frozenset(refused.REASONS)
+HANDLED_OPS = frozenset(HANDLERS) - REFUSED_OPS
 
-__all__ = ["FAMILIES", "HANDLED_OPS", "find_handler"]
+__all__ = ["FAMILIES", "HANDLED_OPS", "REFUSED_OPS", "find_handler"]

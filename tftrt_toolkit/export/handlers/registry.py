@@ -91,10 +91,14 @@ class Rewrite:
 
     def emit(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """A new ONNX node with one output, whose name is returned."""
-        name = f"{self.node.name}_{op_type}"
+        return self.emit_many(op_type, 1, *inputs, **attributes)[0]
+
+    def emit_many(self, op_type: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """A new ONNX node with several outputs."""
+        name = self._unique(f"{self.node.name}_{op_type}")
         return self.ctx.make_node(
-            op_type, list(inputs), attr=attributes, op_name_scope=None, name=self._unique(name)
-        ).output[0]
+            op_type, list(inputs), attr=attributes, name=name, output_count=count
+        ).output
 
     def cast(self, tensor: str, dtype: np.dtype | type) -> str:
         """`tensor` as `dtype`."""
