@@ -11,6 +11,14 @@ from tftrt_toolkit.assemble.native import weight_arguments
 from tftrt_toolkit.graph import control_inputs
 
 
+def engine_name(graph: FrozenGraph, segment: Segment) -> str:
+    """The node's name: the segment's, unless the graph of a converted model has it already."""
+    name = segment.name
+    while f"{name}:0" in graph.tensors:
+        name += "_"
+    return name
+
+
 def engine_node(
     graph: FrozenGraph,
     segment: Segment,
@@ -18,14 +26,15 @@ def engine_node(
     resource: str,
     attributes: EngineAttributes,
 ) -> Any:
-    """A TRTEngineOp NodeDef named as the segment.
+    """A TRTEngineOp NodeDef for a segment.
 
     Inputs are the segment's, then the handles and captured tensors that its weights are read
     from; `input_shapes` and `output_shapes` list the segment's own, so its length tells the two
     kinds apart. `segment_func` is `function` (a FunctionDef), and `segment_funcdef_name` the
     resource that engines are bound to.
     """
-    node = tf.compat.v1.NodeDef(name=segment.name, op="TRTEngineOp", device=_device(graph, segment))
+    node = tf.compat.v1.NodeDef(name=engine_name(graph, segment), op="TRTEngineOp")
+    node.device = _device(graph, segment)
     node.input.extend(spec.name for spec in segment.inputs)
     node.input.extend(f"{argument}:0" for argument in weight_arguments(graph, segment))
     node.input.extend(f"^{name}" for name in _waits_for(graph, segment))

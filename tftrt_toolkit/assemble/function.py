@@ -13,7 +13,7 @@ from tftrt_toolkit.artifacts import (
     FrozenGraph,
     Segment,
 )
-from tftrt_toolkit.assemble.engine_node import engine_node
+from tftrt_toolkit.assemble.engine_node import engine_name, engine_node
 from tftrt_toolkit.assemble.live import function_like
 from tftrt_toolkit.assemble.native import native_function
 from tftrt_toolkit.errors import InternalError
@@ -166,7 +166,7 @@ class _Assembler:
         shared = {node.name for node in graph.graph_def.node if node.op == "Const"}
         shared |= graph.weights.keys()
         return {
-            node: segment.name
+            node: engine_name(graph, segment)
             for segment in self._by_graph.get(graph.name, ())
             for node in set(segment.nodes) - shared - set(segment.copies)
         }
@@ -174,7 +174,7 @@ class _Assembler:
     def _moved_tensors(self, graph: FrozenGraph) -> dict[str, str]:
         """Tensor that an engine yields -> its name as the engine's output."""
         return {
-            output.name: f"{segment.name}:{index}"
+            output.name: f"{engine_name(graph, segment)}:{index}"
             for segment in self._by_graph.get(graph.name, ())
             for index, output in enumerate(segment.outputs)
         }
