@@ -61,9 +61,14 @@ class Engine {
     tensorflow::NameAttrList function;
     OP_REQUIRES_OK(construction, construction->GetAttr("segment_func", &function));
     OP_REQUIRES_OK(construction, construction->GetAttr("segment_funcdef_name", &resource));
-    // Models that stock TF-TRT converted name the resource by the node's last path component.
-    const std::string& node = construction->def().name();
-    if (resource.empty()) resource = node.substr(node.rfind('/') + 1);
+    // Models that stock TF-TRT converted name the resource by the node's last path component; up to
+    // TensorFlow 1.14 they name the native function here.
+    if (resource.find('@') == std::string::npos) {
+      if (function.name().empty()) function.set_name(resource);
+      const std::string& node = construction->def().name();
+      resource = node.substr(node.rfind('/') + 1);
+    }
+    has_native_ = !function.name().empty();
     slot_ = GetSlot(resource);
     on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
     bool has_int32 = false;
@@ -115,6 +120,11 @@ class Engine {
 
   absl::Status Native(OpKernelContext* context, bool xla,
                       tensorflow::FunctionLibraryRuntime::Handle* handle) {
+    if (!has_native_) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(slot_->resource, " can't run: the model was saved without native segments, ",
+                       "and no engine of it fits here: convert the original model again"));
+    }
     return (xla ? xla_ : native_)->Get(context->function_library(), handle);
   }
 
@@ -280,6 +290,7 @@ class Engine {
   std::unique_ptr<NativeFunction> native_;
   std::unique_ptr<NativeFunction> xla_;
   bool on_gpu_ = false;
+  bool has_native_ = true;
 };
 
 // On a CPU the native function's kernels share the inter-op threads with everyone: a kernel that
