@@ -42,6 +42,15 @@ def _unique(indices: np.ndarray) -> bool:
     return len(np.unique(rows, axis=0)) == len(rows)
 
 
+@maps("InvertPermutation")
+def invert_permutation(r: Rewrite) -> str:
+    """The places of 0, 1, 2, ... in x: those of its values in rising order."""
+    (x,) = r.inputs
+    count = r.emit("Shape", x)
+    _, places = r.emit_many("TopK", 2, x, count, axis=0, largest=0, sorted=1)
+    return r.cast(places, r.dtype(x))
+
+
 @maps("Bucketize")
 def bucketize(r: Rewrite) -> str:
     """How many boundaries are less than or equal to x."""
