@@ -2,17 +2,13 @@
 
 import pytest
 
-from tftrt_toolkit.artifacts import ShapeProfile, ShapeRange
+from tftrt_toolkit.artifacts import Observation, ShapeProfile, ShapeRange
 from tftrt_toolkit.errors import InputError, InvalidArgumentError
-from tftrt_toolkit.profiles import (
-    ObservedInputs,
-    dynamic_profiles,
-    known_strategy,
-    static_profiles,
-)
+from tftrt_toolkit.params import resolve_strategy
+from tftrt_toolkit.profiles import dynamic_profiles, explicit_profile, static_profiles
 
-SMALL = ObservedInputs({"x": (2, 9), "s": (1,)}, {"s": (5,)})
-LARGE = ObservedInputs({"x": (8, 3), "s": (1,)}, {"s": (7,)})
+SMALL = Observation({"x": (2, 9), "s": (1,)}, {"s": (5,)})
+LARGE = Observation({"x": (8, 3), "s": (1,)}, {"s": (7,)})
 ONE = ((1,), (1,), (1,))
 
 
@@ -57,7 +53,7 @@ def test_nothing_seen():
 
 
 def test_scalars_and_empty_batches():
-    seen = [ObservedInputs({"x": (), "e": (0, 4)})]
+    seen = [Observation({"x": (), "e": (0, 4)})]
     (one,) = dynamic_profiles(seen, "ImplicitBatchModeCompatible")
     assert one.shapes["x"] == ShapeRange((), (), ())
     assert one.shapes["e"] == ShapeRange((0, 4), (0, 4), (0, 4))
@@ -65,10 +61,18 @@ def test_scalars_and_empty_batches():
 
 def test_ranks_that_change():
     with pytest.raises(InputError, match="rank 1 in one batch and 2 in another"):
-        dynamic_profiles([ObservedInputs({"x": (1,)}), ObservedInputs({"x": (1, 2)})], "Range")
+        dynamic_profiles([Observation({"x": (1,)}), Observation({"x": (1, 2)})], "Range")
 
 
 def test_unknown_strategy():
-    assert known_strategy("optimal") == "Optimal"
+    assert resolve_strategy("optimal") == "Optimal"
     with pytest.raises(InvalidArgumentError, match="use one of Range, Optimal"):
-        known_strategy("Best")
+        resolve_strategy("Best")
+
+
+def test_explicit_shapes_keep_their_own_optimum():
+    best = Observation({"x": (4, 5), "s": (1,)}, {"s": (6,)})
+    small = Observation({"x": (2, 3), "s": (1,)}, {"s": (5,)})
+    large = Observation({"x": (8, 9), "s": (1,)}, {"s": (7,)})
+    expected = profile([(2, 3), (4, 5), (8, 9)], [5, 6, 7])
+    assert explicit_profile(small, best, large) == expected

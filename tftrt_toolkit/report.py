@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from tftrt_toolkit.artifacts import (
     Segmentation,
     TensorSpec,
 )
+from tftrt_toolkit.engines import Engine, EngineSet
+from tftrt_toolkit.pipeline import ConvertedSignature
+from tftrt_toolkit.progress import Stages, peak_rss_bytes
+from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.version import __version__
 
 # Nodes that move or hold data; the share of converted nodes counts those that compute.
@@ -38,6 +43,40 @@ _COLUMNS = (
     ("Input Shapes", 0.12),
     ("Output Shapes", 0.12),
 )
+
+
+def build(
+    settings: Settings,
+    signatures: Sequence[ConvertedSignature],
+    engines: EngineSet | None,
+    stages: Stages,
+) -> dict[str, Any]:
+    """The whole report; `engines` is None before any were prepared."""
+    graphs = {name: graph for one in signatures for name, graph in one.graphs.items()}
+    segmentations = {
+        name: result for one in signatures for name, result in one.segmentations.items()
+    }
+    segments = [segment for result in segmentations.values() for segment in result.segments]
+    converted, total = converted_nodes(graphs.values(), segments)
+    built = {engine.segment.name: engine for engine in engines.engines} if engines else {}
+    merges = [merge for result in segmentations.values() for merge in result.merges]
+    return {
+        "versions": versions(),
+        "params": _params(settings),
+        "signatures": [signature.key for signature in signatures],
+        "segments": [_segment_entry(segment, built.get(segment.name)) for segment in segments],
+        "refused": refused_entries(graphs, segmentations),
+        "dropped": [
+            _drop_entry(drop) for result in segmentations.values() for drop in result.drops
+        ],
+        "merges": [merge_sentence(merge) for merge in merges],
+        "notes": list(engines.notes) if engines else [],
+        "converted_nodes": converted,
+        "total_nodes": total,
+        "converted_node_fraction": converted / total if total else 0.0,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in stages.seconds.items()},
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
 
 
 def computes(op: str) -> bool:
@@ -67,29 +106,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def segment_entry(segment: Segment, onnx_bytes: int, plans: Iterable[Plan]) -> dict[str, Any]:
-    """The report's entry of one segment."""
-    return {
-        "name": segment.name,
-        "graph": segment.graph,
-        "nodes": list(segment.nodes),
-        "op_counts": dict(sorted(segment.op_counts.items())),
-        "inputs": [_spec(spec) for spec in segment.inputs],
-        "outputs": [_spec(spec) for spec in segment.outputs],
-        "onnx_bytes": onnx_bytes,
-        "plans": [
-            {
-                "flavour": plan.flavour,
-                "version": plan.version,
-                "targets": list(plan.targets),
-                "bytes": plan.size,
-                "seconds": round(plan.seconds, 3),
-            }
-            for plan in plans
-        ],
-    }
-
-
 def refused_entries(
     graphs: Mapping[str, FrozenGraph], segmentations: Mapping[str, Segmentation]
 ) -> list[dict[str, Any]]:
@@ -114,11 +130,6 @@ def refused_nodes(
         for node, refusal in segmentation.refusals.items():
             if computes(ops[node]):
                 yield node, ops[node], refusal
-
-
-def drop_entry(drop: Drop) -> dict[str, Any]:
-    """The report's entry of convertible nodes that stay native."""
-    return {"nodes": list(drop.nodes), "graph": drop.graph, "reason": drop.reason}
 
 
 def merge_sentence(merge: Merge) -> str:
@@ -194,6 +205,59 @@ def _print_row(fields: list[str], widths: list[int], print_fn: Callable[[str], A
 def _some(nodes: list[str], shown: int = 3) -> str:
     rest = f" and {len(nodes) - shown} more" if len(nodes) > shown else ""
     return ", ".join(nodes[:shown]) + rest
+
+
+def _segment_entry(segment: Segment, engine: Engine | None) -> dict[str, Any]:
+    return {
+        "name": segment.name,
+        "graph": segment.graph,
+        "nodes": list(segment.nodes),
+        "op_counts": dict(sorted(segment.op_counts.items())),
+        "inputs": [_spec(spec) for spec in segment.inputs],
+        "outputs": [_spec(spec) for spec in segment.outputs],
+        "onnx_bytes": engine.onnx_bytes if engine else None,
+        "precision": engine.typed.precision if engine and engine.typed else None,
+        "islands": [dataclasses.asdict(one) for one in engine.islands] if engine else [],
+        "plans": [_plan_entry(plan) for plan in engine.plans] if engine else [],
+    }
+
+
+def _plan_entry(plan: Plan) -> dict[str, Any]:
+    return {
+        "flavour": plan.flavour,
+        "version": plan.version,
+        "targets": list(plan.targets),
+        "bytes": plan.size,
+        "seconds": round(plan.seconds, 3),
+    }
+
+
+def _drop_entry(drop: Drop) -> dict[str, Any]:
+    return {"nodes": list(drop.nodes), "graph": drop.graph, "reason": drop.reason}
+
+
+def _params(settings: Settings) -> dict[str, Any]:
+    options = {
+        field.name: _plain(getattr(settings.options, field.name))
+        for field in dataclasses.fields(settings.options)
+    }
+    return {
+        **settings.params._asdict(),
+        "use_dynamic_shape": settings.dynamic_shape,
+        "dynamic_shape_profile_strategy": settings.strategy,
+        **options,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The commands behind `scripts/`: absl flags, one-line errors, exit codes."""

@@ -1,0 +1,82 @@
+"""What every command shares: one-line errors, exit codes, shape flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from absl import app, flags
+
+from tftrt_toolkit.artifacts import ShapeRange
+from tftrt_toolkit.errors import InternalError, InvalidArgumentError, ToolkitError
+
+EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def run(main: Callable[[], int], required: Sequence[str] = ()) -> None:
+    """Parse flags, call `main` and exit with its code.
+
+    Exit codes: 0 done; 1 the job could not be done, said in one line; 2 the flags are wrong;
+    130 interrupted.
+    """
+    if required:
+        flags.mark_flags_as_required(list(required))
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        first_line = str(error).strip().splitlines()[-1].strip()
+        _fail(f"{first_line}. --help tells the flags", EXIT_USAGE)
+        raise  # not reached: _fail exits
+
+
+def _guarded(main: Callable[[], int], argv: Sequence[str]) -> int:
+    if len(argv) > 1:
+        return _fail(f"unexpected argument {argv[1]!r}: this command takes flags only", EXIT_USAGE)
+    try:
+        return main()
+    except InternalError:
+        raise  # a fault of ours: the traceback is wanted
+    except ToolkitError as error:
+        code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_REFUSED
+        return _fail(str(error), code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing half-written is left", EXIT_INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def parse_shapes(entries: Sequence[str]) -> Mapping[str, ShapeRange]:
+    """Parse `name:MIN[:OPT:MAX]` entries, each shape written like 1x28x28x1; a scalar is `()`.
+
+    With one shape min, opt and max are the same; with two, opt is max. Raises InvalidArgumentError.
+    """
+    ranges = {}
+    for entry in entries:
+        name, *shapes = entry.split(":")
+        if not name or not 1 <= len(shapes) <= 3:
+            raise InvalidArgumentError(
+                f"--input_shapes entry {entry!r} is not of the form NAME:MIN[:OPT[:MAX]], "
+                "e.g. images:1x28x28x1:8x28x28x1:64x28x28x1"
+            )
+        parsed = [_parse_shape(shape, entry) for shape in shapes]
+        low, best, high = parsed[0], parsed[-1] if len(parsed) < 3 else parsed[1], parsed[-1]
+        ranges[name] = ShapeRange(low, best, high)
+    return ranges
+
+
+def _parse_shape(text: str, entry: str) -> tuple[int, ...]:
+    if text == "()":
+        return ()
+    try:
+        return tuple(int(dimension) for dimension in text.split("x"))
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"{text!r} in --input_shapes entry {entry!r} is no shape: write it like 1x28x28x1"
+        ) from error

@@ -1,0 +1,311 @@
+"""The public converter: the stock TrtGraphConverterV2's contract over this toolkit's pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tftrt_toolkit import inputs, report
+from tftrt_toolkit.artifacts import EngineAttributes, LoadedModel, Refusal
+from tftrt_toolkit.assemble import check_output, save_model
+from tftrt_toolkit.engines import EngineSet
+from tftrt_toolkit.errors import ConversionError, InvalidArgumentError
+from tftrt_toolkit.freeze import load_model, signature
+from tftrt_toolkit.params import (
+    DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
+    ToolkitOptions,
+    TrtConversionParams,
+    TrtPrecisionMode,
+)
+from tftrt_toolkit.pipeline import ConvertedSignature, SignaturePipeline
+from tftrt_toolkit.progress import Stages
+from tftrt_toolkit.settings import Settings
+from tftrt_toolkit.trials import sampled_batches
+
+# Each round takes what the builder refused out of its segments.
+_MAX_BUILD_ROUNDS = 4
+
+
+class TrtGraphConverterV2:
+    """Converts a SavedModel into one whose convertible parts run as TensorRT engines.
+
+    The stock converter's arguments come first, with their names, order and meaning; `options` holds
+    what this toolkit adds (`ToolkitOptions`). The usual order of calls:
+
+        converter = TrtGraphConverterV2(input_saved_model_dir="model", precision_mode="FP16")
+        converter.convert()
+        converter.build(input_fn)   # where shapes aren't known before
+        converter.save("converted")
+
+    Args:
+      input_saved_model_dir: directory of the SavedModel.
+      input_saved_model_tags: tags of its meta graph; None means ["serve"].
+      input_saved_model_signature_key: the signature to convert; None means "serving_default". All
+        others are kept; `options.signature_keys` converts several.
+      use_dynamic_shape: build one engine for ranges of shapes. None means False: then only nodes
+        whose shapes are known but for the batch convert, and each shape gets an engine of its own.
+      dynamic_shape_profile_strategy: "Range" (None), "Optimal", "Range+Optimal" or
+        "ImplicitBatchModeCompatible", in any case.
+      max_workspace_size_bytes: most scratch memory of an engine, in bytes.
+      precision_mode: see `TrtPrecisionMode`.
+      minimum_segment_size: least nodes of an engine; -1 converts only functions that are marked
+        `_tftrt_convert_function`.
+      maximum_cached_engines: engines kept at run time for each segment.
+      use_calibration: whether INT8 ranges come from calibration data.
+      allow_build_at_runtime: whether an engine that is missing may be built while the model runs.
+      conversion_params: a TrtConversionParams that overrides the arguments above (deprecated).
+      options: this toolkit's own options.
+
+    Raises:
+      ValueError: an argument can't be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        input_saved_model_dir: str | None = None,
+        input_saved_model_tags: Sequence[str] | None = None,
+        input_saved_model_signature_key: str | None = None,
+        use_dynamic_shape: bool | None = None,
+        dynamic_shape_profile_strategy: str | None = None,
+        max_workspace_size_bytes: int = DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
+        precision_mode: str = TrtPrecisionMode.FP32,
+        minimum_segment_size: int = 3,
+        maximum_cached_engines: int = 1,
+        use_calibration: bool = True,
+        allow_build_at_runtime: bool = True,
+        conversion_params: TrtConversionParams | None = None,
+        *,
+        options: ToolkitOptions | None = None,
+    ) -> None:
+        params = conversion_params or TrtConversionParams(
+            max_workspace_size_bytes=max_workspace_size_bytes,
+            precision_mode=precision_mode,
+            minimum_segment_size=minimum_segment_size,
+            maximum_cached_engines=maximum_cached_engines,
+            use_calibration=use_calibration,
+            allow_build_at_runtime=allow_build_at_runtime,
+        )
+        if not input_saved_model_dir:
+            raise InvalidArgumentError(
+                "input_saved_model_dir is missing: give the directory of the SavedModel to convert"
+            )
+        self._directory = Path(input_saved_model_dir)
+        self._tags = list(input_saved_model_tags or ["serve"])
+        self._settings = Settings.resolve(
+            params, options or ToolkitOptions(), use_dynamic_shape, dynamic_shape_profile_strategy
+        )
+        self._keys = list(
+            self._settings.options.signature_keys
+            or [input_saved_model_signature_key or "serving_default"]
+        )
+        self._stages = Stages(self._settings.options.show_progress)
+        self._model: LoadedModel | None = None
+        self._signatures: list[ConvertedSignature] = []
+        self._engines: EngineSet | None = None
+        self._flows: list[tuple[SignaturePipeline, list[dict[str, tf.Tensor]]]] = []
+        self._build_called = False
+
+    def convert(self, calibration_input_fn: inputs.InputFn | None = None) -> Callable[..., Any]:
+        """Convert, and build engines where shapes are known; returns the converted function.
+
+        Args:
+          calibration_input_fn: yields INT8 calibration batches: arrays, lists, tuples or dicts.
+
+        Raises:
+          AssertionError: convert() was called before.
+          ValueError: calibration data is missing, or given where none is needed.
+          ConversionError: nothing can be converted, or not all where all was required.
+        """
+        if self._converted:
+            raise AssertionError("convert() was called before: make a new converter")
+        self._check_calibration(calibration_input_fn)
+        self._analyze()
+        self._require_engines()
+        self._engines = self._prepare_engines()
+        return self._signatures[0].converted.function
+
+    def analyze(self) -> dict[str, Any]:
+        """Do all of convert() that builds no engine, and return the report."""
+        if not self._signatures:
+            self._analyze()
+        return self.report()
+
+    def build(self, input_fn: inputs.InputFn) -> None:
+        """Build engines of the (first) converted signature for the shapes that `input_fn` yields.
+
+        Args:
+          input_fn: yields batches: arrays, lists, tuples or dicts, of each shape to build for.
+
+        Raises:
+          NotImplementedError: build() was called before.
+          RuntimeError: no input_fn, it yields nothing, or convert() wasn't called.
+          EngineBuildError: TensorRT is there and no engine could be built.
+        """
+        if self._build_called:
+            raise NotImplementedError("build() was called before: it can be called only once")
+        if not input_fn:
+            raise RuntimeError("build() needs input_fn, to know the shapes to build engines for")
+        if not self._converted or self._engines is None:
+            raise RuntimeError("convert() must be called before build()")
+        self._engines.build(self._signatures[0], input_fn)
+        self._build_called = True
+
+    def save(
+        self,
+        output_saved_model_dir: str,
+        save_gpu_specific_engines: bool = True,
+        options: tf.saved_model.SaveOptions | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Save the converted model; may be called again.
+
+        Args:
+          output_saved_model_dir: where to; written beside it and renamed, so that a kill leaves
+            what was there before.
+          save_gpu_specific_engines: False leaves the plans out; they are built on the target.
+          options: taken for the stock signature's sake; has no effect, since the model's own files
+            are kept and only its graph is edited.
+          overwrite: replace the directory if it exists and isn't empty.
+
+        Raises:
+          AssertionError: convert() wasn't called.
+          RuntimeError: calibration is pending: call build() first.
+          OutputExistsError: the directory isn't empty and `overwrite` is False.
+        """
+        if not self._converted or self._engines is None or self._model is None:
+            raise AssertionError("convert() must be called before save()")
+        if self._engines.calibration_pending:
+            raise RuntimeError("INT8 calibration is pending: call build() before save()")
+        if options is not None:
+            logging.warning("SaveOptions have no effect: the original's own files are kept")
+        check_output(Path(output_saved_model_dir), overwrite)
+        with self._stages.stage("save", output_saved_model_dir):
+            save_model(
+                self._model,
+                {one.key: one.converted for one in self._signatures},
+                self._engines.asset_files(with_plans=save_gpu_specific_engines),
+                output_saved_model_dir,
+                report=self.report(),
+                overwrite=overwrite,
+                max_cached_engines_count=self._settings.params.maximum_cached_engines,
+            )
+
+    def summary(
+        self,
+        line_length: int = 160,
+        detailed: bool = True,
+        print_fn: Callable[[str], Any] | None = None,
+    ) -> None:
+        """Print a table of the engines, and why the other nodes stayed native.
+
+        Raises:
+          RuntimeError: convert() (or analyze()) wasn't called.
+          ValueError: `line_length` is below 160.
+        """
+        if not self._signatures:
+            raise RuntimeError("convert() must be called before summary()")
+        if line_length < 160:
+            raise InvalidArgumentError(f"line_length={line_length} is too short: at least 160")
+        report.print_summary(self.report(), line_length, detailed, print_fn or print)
+
+    def report(self) -> dict[str, Any]:
+        """All that the conversion did and why, ready for JSON."""
+        if not self._signatures:
+            raise RuntimeError("convert() must be called before report()")
+        return report.build(self._settings, self._signatures, self._engines, self._stages)
+
+    @property
+    def _converted(self) -> bool:
+        return self._engines is not None
+
+    def _check_calibration(self, calibration_input_fn: inputs.InputFn | None) -> None:
+        if self._settings.needs_calibration and calibration_input_fn is None:
+            raise InvalidArgumentError(
+                f"{self._settings.precision} needs calibration_input_fn: give a function that "
+                "yields representative batches, or set use_calibration=False"
+            )
+        if not self._settings.needs_calibration and calibration_input_fn is not None:
+            raise InvalidArgumentError(
+                "calibration_input_fn is given, but only INT8 and FP8 with use_calibration take one"
+            )
+
+    def _analyze(self) -> None:
+        with self._stages.stage("load", str(self._directory)):
+            self._model = load_model(self._directory, self._tags)
+        first_graph = 0
+        for key in self._keys:
+            function = signature(self._model, key)
+            with self._stages.stage("sample", key):
+                batches = sampled_batches(function, self._settings.options.input_shapes)
+            flow = SignaturePipeline(
+                key, function, self._settings, self._stages, first_graph, self._attributes()
+            )
+            converted = flow.run(batches)
+            first_graph += len(converted.graphs)
+            self._flows.append((flow, batches))
+            self._signatures.append(converted)
+
+    def _prepare_engines(self) -> EngineSet:
+        """Build; what the builder refuses is segmented again without the nodes that it names."""
+        engine_set = EngineSet(self._settings, self._stages)
+        for _ in range(_MAX_BUILD_ROUNDS):
+            refused = engine_set.prepare(self._signatures)
+            if not refused:
+                break
+            for index, (flow, batches) in enumerate(self._flows):
+                mine = [one for one in refused if one.segment.graph in flow.graphs]
+                for engine in mine:
+                    reason = Refusal("builder", str(engine.refusal))
+                    flow.refuse(engine.segment, engine.blamed_nodes, reason)
+                if mine:
+                    self._signatures[index] = flow.run(batches)
+        self._require_engines()
+        engine_set.bind()
+        return engine_set
+
+    def _attributes(self) -> EngineAttributes:
+        params = self._settings.params
+        return EngineAttributes(
+            precision_mode=self._settings.precision,
+            workspace_size_bytes=params.max_workspace_size_bytes,
+            max_cached_engines_count=params.maximum_cached_engines,
+            use_calibration=params.use_calibration,
+            allow_build_at_runtime=params.allow_build_at_runtime,
+            dynamic_shape=self._settings.dynamic_shape,
+            profile_strategy=self._settings.strategy,
+        )
+
+    def _require_engines(self) -> None:
+        """Raise ConversionError if nothing converts, or not all where all was asked for."""
+        summary = report.build(self._settings, self._signatures, None, self._stages)
+        detail = "; ".join(
+            f"{entry['op']} x{entry['count']}: {entry['reason']}"
+            for entry in summary["refused"][:3]
+        )
+        self._write_detailed_report(summary)
+        if not summary["segments"]:
+            dropped = "; ".join(entry["reason"] for entry in summary["dropped"][:1])
+            raise ConversionError(
+                f"{self._directory}: no part of it can become an engine ({detail or dropped}): "
+                "--dry_run lists every reason"
+            )
+        missing = summary["total_nodes"] - summary["converted_nodes"]
+        if missing and self._settings.options.require_full_conversion:
+            raise ConversionError(
+                f"{self._directory}: {missing} of {summary['total_nodes']} nodes stay native, and "
+                f"full conversion was required ({detail})"
+            )
+
+    def _write_detailed_report(self, summary: Mapping[str, Any]) -> None:
+        """As the stock converter does for TF_TRT_SHOW_DETAILED_REPORT: "1" logs, a path is CSV."""
+        asked = self._settings.environment.detailed_report
+        if asked == "1":
+            for entry in summary["refused"]:
+                logging.info("native: %s x%d: %s", entry["op"], entry["count"], entry["reason"])
+        elif asked not in ("", "0"):
+            report.write_refusals(Path(asked), summary)

@@ -1,0 +1,238 @@
+"""The flow of a conversion, written once: which stage follows which, and what travels between.
+
+    freeze -> support -> segment -> assemble -> (run once, observed) -> export -> check
+
+A node that the export or the check blames is refused with the reason, and the graph is segmented
+again without it: a bad node costs its own place, never the model. `engines.py` goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from tftrt_toolkit import runtime
+from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Sample, Segment, Segmentation
+from tftrt_toolkit.assemble import ConvertedFunction, EngineAttributes, assemble_function
+from tftrt_toolkit.check import verify_segment
+from tftrt_toolkit.errors import InputError, InternalError
+from tftrt_toolkit.export import ExportError, export_segment
+from tftrt_toolkit.freeze import FrozenFunction, freeze_function
+from tftrt_toolkit.progress import Stages
+from tftrt_toolkit.records import Record
+from tftrt_toolkit.segment import SegmentRules, segment_graph
+from tftrt_toolkit.settings import Settings
+from tftrt_toolkit.subgraph import build_subgraph, run_subgraph
+from tftrt_toolkit.support import SupportRules, support_map
+from tftrt_toolkit.trials import segment_inputs
+
+# Each round refuses at least one node more; most models need one or two.
+_MAX_ROUNDS = 8
+_CHECKED_SAMPLES = 2
+
+Refusals = dict[str, dict[str, Refusal]]  # graph -> node -> why
+Batch = Mapping[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A segment whose ONNX agrees with TensorFlow: it may become an engine."""
+
+    segment: Segment
+    onnx: OnnxModel
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedSignature:
+    """One signature after the check: a live function whose engines are yet to be built."""
+
+    key: str
+    frozen: FrozenFunction
+    segmentations: Mapping[str, Segmentation]
+    converted: ConvertedFunction
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def graphs(self) -> dict[str, FrozenGraph]:
+        """The signature's graph and all bodies below it, by name."""
+        return {graph.name: graph for graph in walk(self.frozen.graph)}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Blame:
+    graph: str
+    nodes: Mapping[str, Refusal]
+
+
+def walk(graph: FrozenGraph) -> Iterator[FrozenGraph]:
+    """A graph and, behind it, all bodies that it calls, directly or not."""
+    yield graph
+    for body in graph.bodies.values():
+        yield from walk(body)
+
+
+class SignaturePipeline:
+    """Takes one signature from freeze to check.
+
+    function: the signature's ConcreteFunction. first_graph: counter of its first graph, for names.
+    graphs: the signature's graph and all bodies below it, by name.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        function: Any,
+        settings: Settings,
+        stages: Stages,
+        first_graph: int,
+        attributes: EngineAttributes,
+    ) -> None:
+        self._key = key
+        self._settings = settings
+        self._stages = stages
+        self._first_graph = first_graph
+        self._attributes = attributes
+        with stages.stage("freeze", key):
+            self._frozen = freeze_function(function, key)
+        self.graphs = {graph.name: graph for graph in walk(self._frozen.graph)}
+        self._refused: Refusals = defaultdict(dict)
+        self._verdicts: dict[tuple[str, tuple[str, ...]], OnnxModel | _Blame] = {}
+
+    def refuse(self, segment: Segment, nodes: Sequence[str], refusal: Refusal) -> None:
+        """Keep `nodes` of a segment native (all of it, if none is its own); then `run` again."""
+        blame = _blame(segment, dict.fromkeys(nodes, refusal), refusal)
+        self._refused[blame.graph].update(blame.nodes)
+
+    def run(self, batches: Sequence[Batch]) -> ConvertedSignature:
+        """Segment, export and check until every segment that is left agrees with TensorFlow."""
+        for round_index in range(_MAX_ROUNDS):
+            segmentations = self._segment()
+            converted = self._assemble(segmentations)
+            records = self._observe(converted, batches)
+            blames = self._examine(records)
+            if not blames:
+                return ConvertedSignature(
+                    key=self._key,
+                    frozen=self._frozen,
+                    segmentations=segmentations,
+                    converted=converted,
+                    candidates=tuple(self._candidate(record) for record in records),
+                )
+            for blame in blames:
+                self._refused[blame.graph].update(blame.nodes)
+            logging.info("round %d: %d segments to mend", round_index + 1, len(blames))
+        raise InternalError(f"{self._key}: segments still fail after {_MAX_ROUNDS} rounds")
+
+    def _segment(self) -> dict[str, Segmentation]:
+        settings, options = self._settings, self._settings.options
+        segment_rules = SegmentRules(
+            minimum_segment_size=settings.params.minimum_segment_size,
+            max_engines=settings.max_engines,
+        )
+        segmentations = {}
+        for index, (name, graph) in enumerate(self.graphs.items(), self._first_graph):
+            with self._stages.stage("support", name):
+                support_rules = SupportRules(
+                    dynamic_shape=settings.dynamic_shape,
+                    native_ops=frozenset(options.native_ops),
+                    native_nodes=tuple(options.native_nodes),
+                    denylist=frozenset(settings.environment.denylist),
+                    extra=self._refused[name],
+                )
+                refusals = support_map(graph, support_rules)
+            with self._stages.stage("segment", name):
+                segmentations[name] = segment_graph(graph, refusals, segment_rules, index)
+        return segmentations
+
+    def _assemble(self, segmentations: Mapping[str, Segmentation]) -> ConvertedFunction:
+        with self._stages.stage("assemble", self._key):
+            segments = {name: result.segments for name, result in segmentations.items()}
+            return assemble_function(self._frozen, segments, self._attributes)
+
+    def _observe(self, converted: ConvertedFunction, batches: Sequence[Batch]) -> list[Record]:
+        """Run the converted function natively; what no run reaches is sampled by itself."""
+        with self._stages.stage("observe", self._key):
+            records = observe(converted, batches, _CHECKED_SAMPLES)
+            for record in records:
+                if not record.calls and self._settings.options.check:
+                    self._run_alone(record)
+        return records
+
+    def _run_alone(self, record: Record) -> None:
+        segment, graph = record.segment, self.graphs[record.segment.graph]
+        weights = {name: graph.weights[name].value for name in segment.weights}
+        tensors = [spec.name for spec in segment.outputs]
+        try:
+            inputs = segment_inputs(segment.inputs)
+            outputs = run_subgraph(build_subgraph(graph, segment), inputs, weights, tensors)
+        except (InputError, tf.errors.OpError) as error:
+            logging.info("%s can't be run on made-up inputs: %s", segment.name, error)
+            return
+        record.samples.append(Sample(inputs, tuple(outputs)))
+
+    def _examine(self, records: Sequence[Record]) -> list[_Blame]:
+        """Export and check the segments that are new in this round."""
+        for record in self._stages.track(records, "checking segments"):
+            key = _key(record.segment)
+            if key not in self._verdicts:
+                self._verdicts[key] = self._verdict(record)
+        verdicts = (self._verdicts[_key(record.segment)] for record in records)
+        return [verdict for verdict in verdicts if isinstance(verdict, _Blame)]
+
+    def _verdict(self, record: Record) -> OnnxModel | _Blame:
+        segment, graph = record.segment, self.graphs[record.segment.graph]
+        try:
+            with self._stages.stage("export", segment.name):
+                onnx = export_segment(graph, segment)
+        except ExportError as error:
+            refusal = Refusal("export", error.reason)
+            return _blame(segment, dict.fromkeys(error.nodes, refusal), refusal)
+        if not self._settings.options.check:
+            return onnx
+        if not record.samples:
+            reason = "its ONNX can't be checked: no run reaches it, and made-up inputs fail"
+            return _blame(segment, {}, Refusal("unchecked", reason))
+        with self._stages.stage("check", segment.name):
+            result = verify_segment(graph, segment, onnx, record.samples, export_segment)
+        if result.passed:
+            return onnx
+        return _blame(segment, result.refusals, Refusal("check", result.reason))
+
+    def _candidate(self, record: Record) -> Candidate:
+        onnx = self._verdicts[_key(record.segment)]
+        if isinstance(onnx, _Blame):
+            raise InternalError(f"{record.segment.name} was blamed and is still there")
+        return Candidate(record.segment, onnx, record)
+
+
+def observe(
+    converted: ConvertedFunction, batches: Iterable[Batch], max_samples: int
+) -> list[Record]:
+    """Run a converted function natively on each batch; a Record of each of its segments."""
+    records = {
+        converted.resources[segment.name]: Record(segment, max_samples)
+        for segment in converted.segments
+    }
+    with runtime.observe({resource: record.add for resource, record in records.items()}):
+        for batch in batches:
+            converted.function(**batch)
+    return list(records.values())
+
+
+def _blame(segment: Segment, nodes: Mapping[str, Refusal], otherwise: Refusal) -> _Blame:
+    """Blame `nodes`; if none of them is the segment's, blame all of it with `otherwise`."""
+    blamed = {name: refusal for name, refusal in nodes.items() if name in segment.nodes}
+    blamed = blamed or dict.fromkeys(segment.nodes, otherwise)
+    name, refusal = next(iter(blamed.items()))
+    logging.info("%s: %d nodes stay native, as %s: %s", segment.name, len(blamed), name, refusal)
+    return _Blame(segment.graph, blamed)
+
+
+def _key(segment: Segment) -> tuple[str, tuple[str, ...]]:
+    return segment.graph, segment.nodes
