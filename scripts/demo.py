@@ -4,6 +4,7 @@ Converts the digits CNN to FP32 and FP16 with engines for compute capabilities 8
 which takes no GPU, and prints accuracy on held-out digits and differences beside the original.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,10 @@ def predict(model: Path, executor: str) -> dict[str, np.ndarray]:
     """Logits and accuracy on the held-out digits, computed in a fresh process."""
     result = OUTPUT / f"{model.name}_{executor}.npz"
     subprocess.run(
-        [sys.executable, "-m", "tftrt_toolkit.examples.predict_digits", model, executor, result],
+        [sys.executable, "-m", "tftrt_toolkit.examples.predict_digits", model, result],
         check=True,
         cwd=ROOT,
+        env=os.environ | {"TFTRT_TOOLKIT_EXECUTORS": executor},
     )
     with np.load(result) as saved:
         return dict(saved)

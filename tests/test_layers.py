@@ -12,7 +12,10 @@ STAGES = {
     "freeze", "support", "segment", "assemble", "export", "check", "precision", "engine", "runtime",
 }  # fmt: skip
 # The modules above the stages: only they may import several.
-ABOVE = {"pipeline", "converter", "__init__", "validate", "cli", "examples", "keras", "compat"}
+ABOVE = {
+    "pipeline", "engines", "converter", "report", "__init__", "validation", "cli", "examples",
+    "keras", "compat",
+}  # fmt: skip
 
 
 def imported(path):

@@ -17,13 +17,14 @@ Item = TypeVar("Item")
 class Stages:
     """Times named stages and shows the one at work.
 
-    `show` draws a live line on a terminal; without it each stage is one log line at level INFO.
+    With `show` the stage at work is a live line on a terminal, a plain line of stderr elsewhere;
+    without it, each stage is one log line at level INFO.
     `seconds` adds up the time of each stage, in the order of first entry.
     """
 
     def __init__(self, show: bool = False) -> None:
         self.seconds: dict[str, float] = {}
-        self._show = show and sys.stderr.isatty()
+        self._show = show
 
     @contextlib.contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[None]:
@@ -38,7 +39,7 @@ class Stages:
 
     def track(self, items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
         """Yield `items`, with a progress bar on a terminal."""
-        if not self._show:
+        if not (self._show and sys.stderr.isatty()):
             yield from items
             return
         from rich.console import Console
@@ -49,14 +50,17 @@ class Stages:
 
     @contextlib.contextmanager
     def _line(self, label: str) -> Iterator[None]:
-        if not self._show:
-            logging.info("%s", label)
-            yield
-            return
-        from rich.console import Console
+        if self._show and sys.stderr.isatty():
+            from rich.console import Console
 
-        with Console(stderr=True).status(label):
-            yield
+            with Console(stderr=True).status(label):
+                yield
+            return
+        if self._show:
+            print(label, file=sys.stderr, flush=True)
+        else:
+            logging.info("%s", label)
+        yield
 
 
 def peak_rss_bytes() -> int:

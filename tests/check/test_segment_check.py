@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tests.segments import as_arrays, freeze
-from tftrt_toolkit.check import Sample, blame_nodes, check_segment, verify_segment
+from tftrt_toolkit.artifacts import Sample
+from tftrt_toolkit.check import blame_nodes, check_segment, verify_segment
 from tftrt_toolkit.export import export_segment
 
 SPEC = tf.TensorSpec([None, 4], tf.float32, name="x")

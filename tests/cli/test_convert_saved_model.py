@@ -1,6 +1,7 @@
 """The command as a process: what it writes, what it prints, how it exits."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,11 @@ SHAPES = "--input_shapes=image:1x8x8x1:8x8x8x1:16x8x8x1"
 def run(*flags):
     script = ROOT / "scripts" / "convert_saved_model.py"
     return subprocess.run(
-        [sys.executable, str(script), *flags], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, str(script), *flags],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
 
@@ -71,5 +76,5 @@ def test_an_output_that_is_not_empty_is_refused_before_the_work(tmp_path):
     (tmp_path / "precious").write_text("data")
     result = run(f"--input_saved_model_dir={MODEL}", f"--output_saved_model_dir={tmp_path}")
     assert result.returncode == 1
-    assert "--overwrite" in last_line(result)
+    assert "overwrite" in last_line(result)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tests.op_matrix import arrays, elementwise, networks
 from tests.op_matrix.case import Case
 from tests.segments import as_arrays, freeze
-from tftrt_toolkit.artifacts import FrozenGraph, Segment
-from tftrt_toolkit.check import Sample, verify_segment
+from tftrt_toolkit.artifacts import FrozenGraph, Sample, Segment
+from tftrt_toolkit.check import verify_segment
 from tftrt_toolkit.errors import ExportError
 from tftrt_toolkit.export import export_segment
 from tftrt_toolkit.segment import SegmentRules, segment_graph

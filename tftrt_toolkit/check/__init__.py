@@ -1,7 +1,7 @@
 """No segment is trusted unchecked: its ONNX against TensorFlow, on the CPU."""
 
 from tftrt_toolkit.check.blame import blame_nodes
-from tftrt_toolkit.check.compare import ACCUMULATED_BOUND, BOUND, Difference, Sample
+from tftrt_toolkit.check.compare import ACCUMULATED_BOUND, BOUND, Difference
 from tftrt_toolkit.check.segment_check import CheckResult, check_segment, verify_segment
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "BOUND",
     "CheckResult",
     "Difference",
-    "Sample",
     "blame_nodes",
     "check_segment",
     "verify_segment",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Segment, TensorSpec
-from tftrt_toolkit.check.compare import ACCUMULATED_BOUND, BOUND, Difference, Sample, difference
+from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Sample, Segment, TensorSpec
+from tftrt_toolkit.check.compare import ACCUMULATED_BOUND, BOUND, Difference, difference
 from tftrt_toolkit.errors import ExportError, SessionError
 from tftrt_toolkit.graph import data_inputs, node_of
 from tftrt_toolkit.onnx_model import run_session, to_session

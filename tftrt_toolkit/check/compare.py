@@ -15,14 +15,6 @@ ACCUMULATED_BOUND = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
-    """One run of a segment: its inputs, and what TensorFlow made of them, in its order."""
-
-    inputs: tuple[np.ndarray, ...]
-    outputs: tuple[np.ndarray, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Difference:
     """One tensor's deviation.
 

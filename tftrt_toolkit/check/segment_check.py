@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Segment
+from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Sample, Segment
 from tftrt_toolkit.check.blame import RULE, blame_nodes, node_in_error
 from tftrt_toolkit.check.compare import (
     ACCUMULATED_BOUND,
     BOUND,
     Difference,
-    Sample,
     difference,
 )
 from tftrt_toolkit.errors import SessionError

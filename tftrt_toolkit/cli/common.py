@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from tftrt_toolkit.artifacts import ShapeRange
 from tftrt_toolkit.errors import InternalError, InvalidArgumentError, ToolkitError
@@ -25,6 +25,8 @@ def run(main: Callable[[], int], required: Sequence[str] = ()) -> None:
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:
+    # Progress has its own lines; --verbosity=0 adds the builder's and TensorFlow's.
+    flags.FLAGS.set_default("verbosity", logging.WARNING)
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:

@@ -1,4 +1,4 @@
-"""Run a digits model on the held-out digits: `predict_digits MODEL EXECUTOR RESULT.npz`.
+"""Run a digits model on the held-out digits: `predict_digits MODEL RESULT.npz`.
 
 The result holds `logits`, float32 [797, 10], and `accuracy`, a fraction.
 """
@@ -9,16 +9,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-import tftrt_toolkit
+import tftrt_toolkit  # noqa: F401  registers the engine ops
 from tftrt_toolkit.examples.digits import load_held_out
 
 _BATCH = 100
 
 
-def predict(model_dir: Path, executor: str) -> tuple[np.ndarray, float]:
+def predict(model_dir: Path) -> tuple[np.ndarray, float]:
     """Logits of the held-out digits, and the share of them that are right."""
-    model = tftrt_toolkit.load(str(model_dir), executors=[executor])
+    model = tf.saved_model.load(str(model_dir))
     digits = load_held_out()
     function = model.signatures["serving_default"]
     logits = np.concatenate(
@@ -29,8 +30,8 @@ def predict(model_dir: Path, executor: str) -> tuple[np.ndarray, float]:
 
 def main() -> None:
     """Predict, and save."""
-    model_dir, executor, result = sys.argv[1:]
-    logits, accuracy = predict(Path(model_dir), executor)
+    model_dir, result = sys.argv[1:]
+    logits, accuracy = predict(Path(model_dir))
     np.savez(result, logits=logits, accuracy=accuracy)
 
 
