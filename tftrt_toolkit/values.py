@@ -1,7 +1,7 @@
 """What a node's value depends on: constants, shapes, or data.
 
-Constants and shape computations are copied into each segment that uses them, so that no engine
-takes a constant or a shape as an input.
+What doesn't depend on data is copied into each segment that uses it, so that no engine takes a
+constant or a shape as an input.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from tftrt_toolkit.graph import data_inputs, node_of
 
 
 class ValueKind(enum.IntEnum):
-    """Ordered: a node is at least what the worst of its inputs is."""
+    """Ordered: a node is at least what the worst of its inputs is.
+
+    SHAPE is what TensorRT computes shapes with; FILLED is made from shapes but is none to it, such
+    as zeros, position indices and what is computed from these.
+    """
 
     CONSTANT = 0
     SHAPE = 1
-    DATA = 2
+    FILLED = 2
+    DATA = 3
 
 
 SHAPE_SOURCES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 
-# Ops through which a shape stays a shape for TensorRT. Others make data of it: `Fill(shape)`.
+# Ops through which a shape stays a shape for TensorRT.
 SHAPE_MATH = frozenset(
     "Add AddV2 BroadcastArgs Cast Concat ConcatV2 EnsureShape Equal ExpandDims FloorDiv FloorMod "
     "Gather GatherV2 Greater GreaterEqual Identity Less LessEqual LogicalAnd LogicalNot LogicalOr "
@@ -48,7 +53,7 @@ def value_kind(op: str, inputs: Iterable[ValueKind], *, native: bool) -> ValueKi
         return ValueKind.CONSTANT if op in CONSTANT_OPS else ValueKind.DATA
     worst = max(kinds)
     if worst is ValueKind.SHAPE and op not in SHAPE_MATH:
-        return ValueKind.DATA
+        return ValueKind.FILLED
     return worst
 
 

@@ -1,6 +1,6 @@
 """What crosses the segments' boundaries, once it is known which node runs where.
 
-Constants and shape computations are copied into every segment that takes them, so that TensorRT
+What depends on constants and shapes only is copied into every segment that takes it, so TensorRT
 sees `Shape -> ... -> Reshape` whole:
 
     before   {conv -> Shape -> Pack}  -pack->  {Reshape}      an engine with a shape as its input
@@ -62,10 +62,10 @@ class _Boundaries:
         return self._found
 
     def _homes(self) -> Mapping[str, int]:
-        """Shape computation -> the one segment that owns all the tensors it looks at, or none."""
+        """What depends on shapes -> the one segment that owns all of their tensors, or none."""
         homes: dict[str, int] = {}
         for name, node in self._plan.nodes.items():
-            if self._plan.kinds[name] is not ValueKind.SHAPE:
+            if self._plan.kinds[name] not in (ValueKind.SHAPE, ValueKind.FILLED):
                 continue
             sources = (node_of(tensor) for tensor in data_inputs(node))
             found = {

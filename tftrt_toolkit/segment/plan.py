@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tftrt_toolkit.artifacts import FrozenGraph, Refusal
@@ -46,7 +46,7 @@ class Clustering:
         return found
 
     def is_copied(self, name: str) -> bool:
-        """Whether a node is a constant or a shape computation."""
+        """Whether a node depends on constants and shapes only."""
         return self.kinds[name] is not ValueKind.DATA
 
     def is_constant(self, name: str) -> bool:
@@ -56,6 +56,16 @@ class Clustering:
     def computes(self, name: str) -> bool:
         """Whether a node counts towards a segment's size as more than a constant."""
         return not self.is_copied(name) and self.nodes[name].op not in PASS_THROUGH
+
+    def has_floats(self, members: Iterable[str]) -> bool:
+        """Whether a node that computes takes or yields floating-point data."""
+        tensors = self.graph.tensors
+        return any(
+            tensors[tensor].dtype.is_floating
+            for name in members
+            if self.computes(name)
+            for tensor in (f"{name}:0", *data_inputs(self.nodes[name]))
+        )
 
     def size(self, members: Sequence[str]) -> tuple[int, int]:
         """How many nodes of a cluster compute, and how many constants they take directly."""

@@ -13,14 +13,20 @@ class SegmentRules:
     """Limits on segments.
 
     minimum_segment_size: fewer nodes stay native. Identity, Snapshot and StopGradient don't count,
-      nor do shape computations, which are copied to where they are used. Constants do, as in stock
-      TF-TRT, yet with 2 or more one node alone makes no engine, however many constants it takes.
+      nor does what only depends on shapes, which is copied to where it is used. Constants do, as in
+      stock TF-TRT, yet with 2 or more one node alone makes no engine, whatever constants it takes,
+      nor do nodes that only compute integers and booleans, such as a loop's condition.
       -1: only functions marked `_tftrt_convert_function` convert, whatever their size.
     max_engines: at most so many segments, the largest survive; 0 or less: no limit.
     """
 
     minimum_segment_size: int = 3
     max_engines: int = 20
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether a segment may be as small and as plain as it likes."""
+        return self.minimum_segment_size <= 1
 
     def fits(self, computing: int, constants: int) -> bool:
         """Whether a segment of so many nodes is large enough."""

@@ -27,23 +27,21 @@ def select(
     if plan.unused:
         drops.append(Drop(plan.graph.name, plan.unused, "unused", "nothing takes their outputs"))
     sizes = [plan.size(nodes) for nodes in members]
-    fitting = [index for index, size in enumerate(sizes) if rules.fits(*size)]
-    small = [
-        index
-        for index, size in enumerate(sizes)
-        # What computes nothing is no loss; shape computations go where they are used.
-        if not rules.fits(*size) and size[0] > 0
-    ]
+    # What computes nothing is no loss, and what depends on shapes only goes where it is used.
+    computing = [index for index, size in enumerate(sizes) if size[0] > 0]
+    large = [index for index in computing if rules.fits(*sizes[index])]
+    small = [index for index in computing if not rules.fits(*sizes[index])]
+    fitting = [index for index in large if rules.takes_all or plan.has_floats(members[index])]
     for count, index in enumerate(small):
-        computing, constants = sizes[index]
-        reason = (
-            f"{computing} computing nodes and {constants} constants are too few for "
-            f"minimum_segment_size={rules.minimum_segment_size}"
-        )
+        reason = "{} computing nodes and {} constants are too few for minimum_segment_size={}"
+        reason = reason.format(*sizes[index], rules.minimum_segment_size)
         cycle = cycles.beside(index) if count < MOST_EXPLAINED else None
         if cycle is not None:
             reason += f"; joining a neighbour {cycle}"
         drops.append(_drop(plan, members[index], "cycle" if cycle else "size", reason))
+    for index in sorted(set(large) - set(fitting)):
+        reason = "no floating-point data is computed here, so an engine would gain nothing"
+        drops.append(_drop(plan, members[index], "no floats", reason))
     largest = sorted(fitting, key=lambda index: -sum(sizes[index]))
     limit = rules.max_engines if rules.max_engines > 0 else len(fitting)
     for index in sorted(largest[limit:]):

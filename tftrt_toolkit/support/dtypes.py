@@ -12,7 +12,7 @@ def _numbers(*dtypes: tf.DType) -> frozenset[int]:
 
 
 FLOAT32 = _numbers(tf.float32)
-FLOATS = _numbers(tf.float16, tf.bfloat16, tf.float32)
+FLOATS = _numbers(tf.float16, tf.float32)
 INTS = _numbers(tf.int32, tf.int64)
 BOOL = _numbers(tf.bool)
 INT8 = _numbers(tf.int8)
@@ -25,6 +25,7 @@ ENGINE_DTYPES = ANY | INT8 | UINT8
 
 _WHY_NOT = {
     tf.float64: "float64 isn't a TensorRT type",
+    tf.bfloat16: "bfloat16 can't be checked on a CPU; convert the float32 model to it instead",
     tf.string: "TensorRT has no strings",
     tf.resource: "resources (variables, tables, iterators) live in TensorFlow",
     tf.variant: "variants (lists, datasets, ragged tensors) live in TensorFlow",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tftrt_toolkit.artifacts import Refusal
 from tftrt_toolkit.errors import InternalError
-from tftrt_toolkit.support.dtypes import describe, names
+from tftrt_toolkit.support.dtypes import names
 from tftrt_toolkit.support.view import NodeView
 
 Check = Callable[[NodeView], Refusal | None]
@@ -34,9 +34,10 @@ class OpRule:
     def refusal(self, node: NodeView) -> Refusal | None:
         """Why `node` may not run in an engine, or None."""
         for attribute, allowed in self.dtypes.items():
-            dtype = node.attr(attribute)
-            if dtype is not None and dtype not in allowed:
-                return Refusal("dtype", self._wrong_dtype(dtype, allowed))
+            found = node.attr(attribute)
+            for dtype in found if isinstance(found, list) else [found]:
+                if dtype is not None and dtype not in allowed:
+                    return Refusal("dtype", self._wrong_dtype(dtype, allowed))
         for check in self.checks:
             refusal = check(node)
             if refusal is not None:
@@ -45,8 +46,6 @@ class OpRule:
 
     def _wrong_dtype(self, dtype: int, allowed: frozenset[int]) -> str:
         name = names([dtype])
-        if name == "float64":
-            return describe(dtype)
         return f"{self.op} converts for {names(allowed)}, not for {name}"
 
 

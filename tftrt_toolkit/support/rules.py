@@ -47,11 +47,13 @@ def refuse_by_request(node: NodeView, rules: SupportRules) -> Refusal | None:
 
 def refuse_tensors(node: NodeView) -> Refusal | None:
     """Dtypes, ranks and sizes that no engine takes."""
-    for spec in (*node.inputs, *node.outputs):
+    # An output that nothing takes isn't mapped: FusedBatchNormV3 yields space for its gradient.
+    used = [spec for index, spec in enumerate(node.outputs) if index == 0 or node.is_used(index)]
+    for spec in (*node.inputs, *used):
         dtype = spec.dtype.base_dtype.as_datatype_enum
         if dtype not in ENGINE_DTYPES:
             return Refusal("dtype", f"{describe(dtype)} ({spec.name})")
-    for spec in (*node.inputs, *node.outputs):
+    for spec in (*node.inputs, *used):
         refusal = _refuse_shape(spec)
         if refusal is not None:
             return refusal
@@ -84,7 +86,7 @@ def refuse_in_static_mode(node: NodeView) -> Refusal | None:
             "rank", f"its input has rank {leading.rank}; below 2 needs use_dynamic_shape=True"
         )
     for spec in node.outputs:
-        if None in spec.shape.as_list()[1:]:
+        if spec.shape.rank is not None and None in spec.shape.as_list()[1:]:
             return Refusal(
                 "dynamic dimension",
                 f"{spec.name} has a dynamic dimension other than the batch: {spec.shape}; "

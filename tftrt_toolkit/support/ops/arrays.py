@@ -23,7 +23,7 @@ arrays.add(
 arrays.add("Pad", T=ANY, checks=(shape_input(1, "paddings"),))
 arrays.add(
     "PadV2",
-    T=FLOATS | INTS,
+    T=FLOAT32 | INTS,
     checks=(shape_input(1, "paddings"), constant_input(2, "constant_values")),
 )
 arrays.add(

@@ -9,8 +9,10 @@ from tftrt_toolkit.support.view import NodeView
 
 casts = Family("Casts and identities")
 
-casts.add("EnsureShape", "Identity", "PreventGradient", "Snapshot", "StopGradient", T=ANY)
-casts.add("IdentityN")
+casts.add(
+    *"EnsureShape Identity IdentityN StopGradient".split(),
+    T=ANY,
+)
 
 
 @casts.check("Cast", SrcT=ANY | INT8 | UINT8, DstT=ANY | INT8)

@@ -1,4 +1,4 @@
-"""Gathering and scattering by index."""
+"""Gathering, scattering and searching by index."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ import numpy as np
 
 from tftrt_toolkit.artifacts import Refusal
 from tftrt_toolkit.support.checks import constant_input, shape_input
-from tftrt_toolkit.support.dtypes import ANY, FLOATS, INTS
+from tftrt_toolkit.support.dtypes import ANY, FLOATS, INTS, NUMBERS
 from tftrt_toolkit.support.registry import Family
 from tftrt_toolkit.support.view import NodeView
 
-gather_scatter = Family("Gather and scatter")
+gather_scatter = Family("Gather, scatter, search")
 
 gather_scatter.add("Gather", Tparams=ANY, Tindices=INTS)
 gather_scatter.add("GatherNd", Tparams=ANY, Tindices=INTS)
 gather_scatter.add("GatherV2", Tparams=ANY, Tindices=INTS, checks=(constant_input(2, "axis"),))
 gather_scatter.add("TensorScatterUpdate", T=ANY, Tindices=INTS)
+gather_scatter.add(
+    "OneHot",
+    T=ANY,
+    TI=INTS,
+    checks=(
+        constant_input(1, "depth"),
+        constant_input(2, "on_value"),
+        constant_input(3, "off_value"),
+    ),
+)
+gather_scatter.add("Bucketize", T=NUMBERS)
+gather_scatter.add("LowerBound", "UpperBound", T=NUMBERS)
 
 
 @gather_scatter.check("ScatterNd", T=FLOATS, Tindices=INTS, checks=(shape_input(2, "shape"),))
@@ -28,21 +40,3 @@ def scatter_nd(node: NodeView) -> Refusal | None:
     if len(np.unique(rows, axis=0)) == len(rows):
         return None
     return Refusal("attribute", "indices repeat, and TensorRT's ScatterND doesn't add")
-
-
-@gather_scatter.check(
-    "OneHot",
-    T=FLOATS | INTS,
-    TI=INTS,
-    checks=(
-        constant_input(1, "depth"),
-        constant_input(2, "on_value"),
-        constant_input(3, "off_value"),
-    ),
-)
-def one_hot(node: NodeView) -> Refusal | None:
-    """axis is the last."""
-    axis = node.attr("axis")
-    if axis in (-1, node.rank(0)):
-        return None
-    return Refusal("attribute", f"axis={axis} doesn't convert, only the last axis")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tftrt_toolkit.artifacts import Refusal
 from tftrt_toolkit.support.checks import shape_input
-from tftrt_toolkit.support.dtypes import FLOAT32
+from tftrt_toolkit.support.dtypes import FLOAT32, FLOATS
 from tftrt_toolkit.support.registry import Family
 from tftrt_toolkit.support.view import NodeView
 
@@ -13,6 +13,7 @@ image = Family("Images")
 SIZE = shape_input(1, "size")
 
 image.add("ResizeBilinear", T=FLOAT32, checks=(SIZE,))
+image.add("ExtractImagePatches", T=FLOATS)
 image.add("AdjustContrastv2", "AdjustHue", T=FLOAT32)
 
 

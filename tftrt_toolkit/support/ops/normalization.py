@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tftrt_toolkit.artifacts import Refusal
 from tftrt_toolkit.support.checks import unused_outputs
-from tftrt_toolkit.support.dtypes import FLOAT32, FLOATS
+from tftrt_toolkit.support.dtypes import FLOATS
 from tftrt_toolkit.support.registry import Family
 from tftrt_toolkit.support.view import NodeView
 
@@ -19,12 +19,12 @@ normalization = Family("Normalization")
     checks=(unused_outputs(1, "batch statistics"),),
 )
 def fused_batch_norm(node: NodeView) -> Refusal | None:
-    """Rank 4, and is_training=False."""
-    if node.attr("is_training"):
-        return Refusal("attribute", "is_training=True updates statistics, as only training needs")
+    """Rank 4, and if is_training, exponential_avg_factor=1."""
+    if node.attr("is_training") and node.attr("exponential_avg_factor") not in (None, 1.0):
+        return Refusal("attribute", "is_training=True blends statistics, as only training needs")
     if node.rank(0) != 4:
         return Refusal("rank", f"input has rank {node.rank(0)}, conversion needs 4")
     return None
 
 
-normalization.add("LRN", T=FLOAT32)
+normalization.add("LRN", T=FLOATS)

@@ -14,13 +14,20 @@ quantization = Family("Quantization")
 @quantization.check(
     "QuantizeAndDequantizeV2",
     "QuantizeAndDequantizeV3",
+    "QuantizeAndDequantizeV4",
     T=FLOAT32,
     checks=(constant_input(1, "input_min"), constant_input(2, "input_max")),
 )
 def quantize_and_dequantize(node: NodeView) -> Refusal | None:
-    """Signed, 8 bits, with a symmetric range given."""
-    low, high = node.constant(1), node.constant(2)
-    symmetric = low is not None and high is not None and bool((low == -high).all())
-    if node.attr("signed_input") and node.attr("range_given") and symmetric:
+    """Signed, 8 bits, half to even, with a range given."""
+    bits = node.constant(3) if len(node.inputs) > 3 else node.attr("num_bits")
+    rounding = node.attr("round_mode") or "HALF_TO_EVEN"
+    if (
+        node.attr("signed_input")
+        and node.attr("range_given")
+        and bits is not None
+        and int(bits) == 8
+        and rounding == "HALF_TO_EVEN"
+    ):
         return None
-    return Refusal("attribute", "TensorRT quantizes to signed 8 bits with a symmetric range only")
+    return Refusal("attribute", "TensorRT quantizes to signed 8 bits, half to even, a range given")

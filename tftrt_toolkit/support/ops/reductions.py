@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tftrt_toolkit.artifacts import Refusal
-from tftrt_toolkit.support.checks import constant_input, shape_input
-from tftrt_toolkit.support.dtypes import FLOATS, NUMBERS
+from tftrt_toolkit.support.checks import constant_input, shape_input, unused_outputs
+from tftrt_toolkit.support.dtypes import FLOAT32, FLOATS, NUMBERS
 from tftrt_toolkit.support.registry import Family
 from tftrt_toolkit.support.view import NodeView
 
@@ -15,6 +15,12 @@ AXIS = constant_input(1, "axis")
 reductions.add("Max", "Min", "Prod", "Sum", T=NUMBERS, checks=(AXIS,))
 reductions.add("EuclideanNorm", "Mean", T=FLOATS, checks=(AXIS,))
 reductions.add("L2Loss", "LogSoftmax", "Softmax", T=FLOATS)
+reductions.add(
+    "SoftmaxCrossEntropyWithLogits",
+    "SparseSoftmaxCrossEntropyWithLogits",
+    T=FLOAT32,
+    checks=(unused_outputs(1, "gradients"),),
+)
 reductions.add("All", "Any", checks=(AXIS,))
 reductions.add("ArgMax", "ArgMin", T=NUMBERS, checks=(AXIS,))
 reductions.add("Cumsum", T=NUMBERS, checks=(AXIS,))

@@ -10,7 +10,10 @@ from tftrt_toolkit.support.view import NodeView
 
 shapes = Family("Shapes")
 
-shapes.add("Rank", "Shape", "Size", T=ANY | UINT8)
+shapes.add("Rank", "Shape", "ShapeN", "Size", T=ANY | UINT8)
+shapes.add("BroadcastArgs", T=INTS)
+# Squeeze without an axis yields an unknown rank where it depends on data, which is refused.
+shapes.add("Squeeze", T=ANY)
 shapes.add("Reshape", T=ANY, checks=(shape_input(1, "shape"),))
 shapes.add("ExpandDims", T=ANY, checks=(constant_input(1, "axis"),))
 shapes.add("Transpose", T=ANY, checks=(constant_input(1, "perm"),))
@@ -26,14 +29,6 @@ shapes.add(
     T=FLOATS,
     checks=(constant_input(1, "block_shape"), constant_input(2, "crops")),
 )
-
-
-@shapes.check("Squeeze", T=ANY)
-def squeeze(node: NodeView) -> Refusal | None:
-    """axis is given, or the shape is known."""
-    if node.attr("squeeze_dims") or node.inputs[0].shape.is_fully_defined():
-        return None
-    return Refusal("data-dependent shape", "without an axis, the output's rank depends on data")
 
 
 @shapes.check("SpaceToDepth", "DepthToSpace", T=FLOATS, checks=(rank_of(0, "input", 4),))
