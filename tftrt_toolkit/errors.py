@@ -53,6 +53,10 @@ class RuntimeLoadError(ToolkitError, RuntimeError):
     """The op library can't be compiled or loaded."""
 
 
+class ValidationError(ToolkitError, RuntimeError):
+    """A model failed on an input while it was validated, or misses its tolerance."""
+
+
 class InternalError(ToolkitError, AssertionError):
     """A stage broke the artifacts' rules: a fault of ours, please report it."""
 

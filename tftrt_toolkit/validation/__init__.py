@@ -1,0 +1,16 @@
+"""Is the converted model still the model? Comparison, tolerances, blame and reports."""
+
+from tftrt_toolkit.validation.result import ValidationReport
+from tftrt_toolkit.validation.text import to_text, verdict_line
+from tftrt_toolkit.validation.tolerances import DEFAULT_TOLERANCES, Tolerance
+from tftrt_toolkit.validation.validate import ValidationOptions, validate
+
+__all__ = [
+    "DEFAULT_TOLERANCES",
+    "Tolerance",
+    "ValidationOptions",
+    "ValidationReport",
+    "to_text",
+    "validate",
+    "verdict_line",
+]
