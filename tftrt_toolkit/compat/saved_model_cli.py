@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from tensorflow.python.tools import saved_model_cli
 
-import tftrt_toolkit
+from tftrt_toolkit import runtime
 from tftrt_toolkit.compat.tensorflow_api import enable_tensorflow_api
 
 
 def main() -> None:
     """Register the ops, put the converter in place, and hand over to TensorFlow's command."""
-    tftrt_toolkit.load_ops()
+    runtime.load_ops()
     enable_tensorflow_api()
     saved_model_cli.main()
 

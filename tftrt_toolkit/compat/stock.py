@@ -145,7 +145,7 @@ class StockConverter:
             raise RuntimeError("convert() must be called before report()")
         graph_def = self._stock._converted_graph_def
         library = {one.signature.name: one for one in graph_def.library.function}
-        segments = [
+        segments: list[dict[str, Any]] = [
             {"name": engine.name, "op_counts": _op_counts(library.get(engine.function))}
             for engine in all_engine_nodes(graph_def)
         ]

@@ -12,30 +12,9 @@ from absl import logging
 
 from tftrt_toolkit import params
 from tftrt_toolkit.compat import removed_api
-from tftrt_toolkit.converter import TrtGraphConverterV2
 from tftrt_toolkit.tensorflow_version import has_stock_converter
 
 _MODULE = "tensorflow.python.compiler.tensorrt.trt_convert"
-
-
-class Converter(TrtGraphConverterV2):
-    """The toolkit's converter as `tf.experimental.tensorrt.Converter`.
-
-    `save()` writes over what the directory held, as TensorFlow's did.
-    """
-
-    def save(
-        self,
-        output_saved_model_dir: str,
-        save_gpu_specific_engines: bool = True,
-        options: Any = None,
-        *,
-        overwrite: bool = True,
-    ) -> None:
-        """As the toolkit's, but an existing model is replaced."""
-        super().save(
-            output_saved_model_dir, save_gpu_specific_engines, options, overwrite=overwrite
-        )
 
 
 def enable_tensorflow_api() -> None:
@@ -49,7 +28,11 @@ def enable_tensorflow_api() -> None:
     if has_stock_converter():
         logging.info("TensorFlow %s has its own converter: nothing to enable", tf.__version__)
         return
+    # Not before: an environment for TensorFlow 2.17 needn't have what the converter needs.
+    from tftrt_toolkit.compat.tensorflow_converter import Converter
+
     module = _trt_convert_module()
+    module.TrtGraphConverterV2 = Converter  # type: ignore[attr-defined]
     for name, value in _names().items():
         setattr(module, name, value)
     public = _public_module()
@@ -89,7 +72,6 @@ def _new_module(name: str) -> types.ModuleType:
 
 def _names() -> dict[str, Any]:
     return {
-        "TrtGraphConverterV2": Converter,
         "TrtConversionParams": params.TrtConversionParams,
         "TrtPrecisionMode": params.TrtPrecisionMode,
         "DEFAULT_TRT_CONVERSION_PARAMS": params.DEFAULT_TRT_CONVERSION_PARAMS,
