@@ -32,3 +32,11 @@ def test_topological_order_follows_data_and_control_inputs():
 def test_a_cycle_is_an_internal_error():
     with pytest.raises(InternalError, match="cycle through a, b"):
         graph.topological([node("a", "b"), node("b", "a")])
+
+
+def test_a_loop_of_tensorflow_1_is_no_cycle():
+    merge = tf.compat.v1.NodeDef(name="merge", op="Merge", input=["enter", "next"])
+    back = tf.compat.v1.NodeDef(name="next", op="NextIteration", input=["body"])
+    loop = [node("exit", "body"), node("body", "merge"), merge, back, node("enter")]
+    names = [sorted_node.name for sorted_node in graph.topological(loop)]
+    assert names.index("merge") < names.index("body") < names.index("exit")

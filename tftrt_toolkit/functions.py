@@ -135,10 +135,11 @@ def graph_of_function(function: Any, library: Mapping[str, Any]) -> Draft:
         node.attr["dtype"].type = argument.type
         shape = _argument_shape(function, index)
         node.attr["shape"].shape.CopyFrom(shape.as_proto())
-        flat[argument.name] = f"{argument.name}:0"
+        flat[argument.name] = argument.name
     for node in function.node_def:
         for index, name in enumerate(output_names(node, library)):
-            flat[name] = f"{node.name}:{index}"
+            # Grappler makes `^node:0` of an input `node:0`, and then finds no such node.
+            flat[name] = f"{node.name}:{index}" if index else node.name
     for node in function.node_def:
         copy = graph_def.node.add()
         copy.CopyFrom(node)
@@ -146,7 +147,9 @@ def graph_of_function(function: Any, library: Mapping[str, Any]) -> Draft:
     return Draft(
         graph_def,
         tuple(argument.name for argument in function.signature.input_arg),
-        tuple(flat[function.ret[result.name]] for result in function.signature.output_arg),
+        tuple(
+            tensor_of(flat[function.ret[result.name]]) for result in function.signature.output_arg
+        ),
         tuple(function.control_ret.values()),
     )
 

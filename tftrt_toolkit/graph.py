@@ -35,16 +35,22 @@ def control_inputs(node: Any) -> Iterator[str]:
     return (node_of(name) for name in node.input if is_control(name))
 
 
+def sources_of(node: Any) -> Iterator[str]:
+    """Nodes that must stand before a NodeDef. NextIteration has none: it closes a TF1 loop."""
+    return (node_of(name) for name in node.input if node.op != "NextIteration")
+
+
 def topological(nodes: Iterable[Any]) -> list[Any]:
     """NodeDefs sorted so that each stands behind its inputs; the given order breaks ties.
 
-    Inputs from outside of `nodes` are ignored. Raises InternalError on a cycle.
+    Inputs from outside of `nodes` are ignored. Raises InternalError on a cycle; loops of TF1 are
+    none (see `sources_of`).
     """
     by_name = {node.name: node for node in nodes}
     waiting: dict[str, int] = {}
     consumers: dict[str, list[str]] = {name: [] for name in by_name}
     for node in by_name.values():
-        sources = {node_of(name) for name in node.input} & by_name.keys()
+        sources = set(sources_of(node)) & by_name.keys()
         waiting[node.name] = len(sources)
         for source in sources:
             consumers[source].append(node.name)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from cutting import cut_ops
 
+from tests.assemble.cutting import cut_ops
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import EngineAttributes
 from tftrt_toolkit.assemble import assemble_function, segment_function

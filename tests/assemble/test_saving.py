@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from cutting import cut_ops
 
+from tests.assemble.cutting import cut_ops
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import EngineAttributes
 from tftrt_toolkit.assemble import assemble_function, save_model
@@ -69,11 +69,11 @@ def model(model_dir):
     return load_model(model_dir)
 
 
-def convert(model, ops=DENSE, key="serving_default", **attributes):
-    frozen = freeze_function(model.signatures[key], key)
-    segment = cut_ops(frozen.graph, ops, "StatefulPartitionedCall/TRTEngineOp_000_000")
+def convert(model, ops=DENSE, scope="StatefulPartitionedCall"):
+    frozen = freeze_function(model.signatures["serving_default"], "serving_default")
+    segment = cut_ops(frozen.graph, ops, f"{scope}/TRTEngineOp_000_000")
     segments = {frozen.graph.name: [segment]}
-    return assemble_function(frozen, segments, EngineAttributes(**attributes))
+    return assemble_function(frozen, segments, EngineAttributes())
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_second_save_writes_the_engines_again(model, converted, assets, tmp_pa
 def test_a_converted_model_converts_again(model, converted, assets, tmp_path):
     directory = save(model, converted, assets, tmp_path / "first")
     again = load_model(directory)
-    twice = convert(again, {"GatherV2"})
+    twice = convert(again, {"GatherV2"}, "again")
     (resource,) = twice.resources.values()
     second = {resource: next(iter(assets.values()))}
     saved = tf.saved_model.load(str(save(again, twice, second, tmp_path / "second")))

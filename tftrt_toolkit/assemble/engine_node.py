@@ -8,15 +8,6 @@ import tensorflow as tf
 
 from tftrt_toolkit.artifacts import EngineAttributes, FrozenGraph, Segment
 from tftrt_toolkit.assemble.native import weight_arguments
-from tftrt_toolkit.graph import control_inputs
-
-
-def engine_name(graph: FrozenGraph, segment: Segment) -> str:
-    """The node's name: the segment's, unless the graph of a converted model has it already."""
-    name = segment.name
-    while f"{name}:0" in graph.tensors:
-        name += "_"
-    return name
 
 
 def engine_node(
@@ -33,11 +24,11 @@ def engine_node(
     kinds apart. `segment_func` is `function` (a FunctionDef), and `segment_funcdef_name` the
     resource that engines are bound to.
     """
-    node = tf.compat.v1.NodeDef(name=engine_name(graph, segment), op="TRTEngineOp")
+    node = tf.compat.v1.NodeDef(name=segment.name, op="TRTEngineOp")
     node.device = _device(graph, segment)
     node.input.extend(spec.name for spec in segment.inputs)
     node.input.extend(f"{argument}:0" for argument in weight_arguments(graph, segment))
-    node.input.extend(f"^{name}" for name in _waits_for(graph, segment))
+    node.input.extend(f"^{name}" for name in segment.control_inputs)
     attr = node.attr
     attr["segment_func"].func.name = function.signature.name
     attr["InT"].list.type.extend(item.type for item in function.signature.input_arg)
@@ -69,13 +60,3 @@ def _device(graph: FrozenGraph, segment: Segment) -> str:
         if node.name in inside and node.op != "Const" and node.name not in graph.weights
     }
     return devices.pop() if len(devices) == 1 else ""
-
-
-def _waits_for(graph: FrozenGraph, segment: Segment) -> list[str]:
-    """Nodes outside that the segment's control edges come from, and those that it names itself."""
-    inside = set(segment.nodes)
-    found = dict.fromkeys(segment.control_inputs)
-    for node in graph.graph_def.node:
-        if node.name in inside:
-            found.update(dict.fromkeys(control_inputs(node)))
-    return [name for name in found if name not in inside]

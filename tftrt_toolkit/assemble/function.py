@@ -13,7 +13,7 @@ from tftrt_toolkit.artifacts import (
     FrozenGraph,
     Segment,
 )
-from tftrt_toolkit.assemble.engine_node import engine_name, engine_node
+from tftrt_toolkit.assemble.engine_node import engine_node
 from tftrt_toolkit.assemble.live import function_like
 from tftrt_toolkit.assemble.native import native_function
 from tftrt_toolkit.errors import InternalError
@@ -160,21 +160,22 @@ class _Assembler:
     def _owners(self, graph: FrozenGraph) -> dict[str, str]:
         """Node that only an engine computes from now on -> that engine's node.
 
-        Consts, weights and a segment's other copies aren't among them: each graph and segment has
-        its own.
+        Consts, weights and what is copied aren't among them: whoever needs them has its own.
         """
-        shared = {node.name for node in graph.graph_def.node if node.op == "Const"}
-        shared |= graph.weights.keys()
-        return {
-            node: engine_name(graph, segment)
+        owners = {
+            node: segment.name
             for segment in self._by_graph.get(graph.name, ())
-            for node in set(segment.nodes) - shared - set(segment.copies)
+            for node in set(segment.nodes).difference(segment.copies, segment.weights)
         }
+        for node in graph.graph_def.node:
+            if node.op == "Const":
+                owners.pop(node.name, None)
+        return owners
 
     def _moved_tensors(self, graph: FrozenGraph) -> dict[str, str]:
         """Tensor that an engine yields -> its name as the engine's output."""
         return {
-            output.name: f"{engine_name(graph, segment)}:{index}"
+            output.name: f"{segment.name}:{index}"
             for segment in self._by_graph.get(graph.name, ())
             for index, output in enumerate(segment.outputs)
         }

@@ -20,6 +20,7 @@ from tftrt_toolkit.graph import is_control, node_of
 
 _INIT_SIGNATURE = "__saved_model_init_op"
 _MAIN_OP = "saved_model_main_op"
+_ASSETS = "saved_model_assets"
 _INIT_COLLECTIONS = (_MAIN_OP, "legacy_init_op")
 
 
@@ -103,6 +104,20 @@ def _drop_function(meta_graph: Any, name: str) -> None:
         if function.signature.name == name:
             del graph_def.library.function[index]
             return
+
+
+def list_assets(meta_graph: Any) -> set[str]:
+    """Names of the model's asset files.
+
+    TF1 lists them in a collection, which its loader ignores if there is the newer list too: they
+    move there.
+    """
+    assets = meta_graph.asset_file_def
+    if not assets and _ASSETS in meta_graph.collection_def:
+        for packed in meta_graph.collection_def[_ASSETS].any_list.value:
+            packed.Unpack(assets.add())
+        del meta_graph.collection_def[_ASSETS]
+    return {asset.filename for asset in assets}
 
 
 def add_resources(meta_graph: Any, resources: EngineResources, uid: str) -> None:

@@ -12,10 +12,17 @@ from typing import Any
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from tftrt_toolkit.artifacts import ConvertedFunction, LoadedModel
-from tftrt_toolkit.assemble.graft import add_resources, refresh_op_list, replace_signature
+from tftrt_toolkit.assemble.graft import (
+    add_resources,
+    list_assets,
+    refresh_op_list,
+    replace_signature,
+)
+from tftrt_toolkit.assemble.graft_tf1 import inline_signature
 from tftrt_toolkit.assemble.output import check_output, replaced_directory
 from tftrt_toolkit.assemble.resources import engine_resources
 from tftrt_toolkit.errors import InternalError
+from tftrt_toolkit.ref_variables import upgrade_variables
 from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
 
 REPORT = "tftrt_report.json"
@@ -36,6 +43,7 @@ def save_model(
 
     converted: signature key -> its converted function; all other signatures, methods, objects,
       tables, assets and files stay as they are in the model's directory, which must be unchanged.
+      (In TF1 models reference variables become resource variables, of the same checkpoint.)
     assets: resource name -> the file that becomes its asset `trt-serialized-engine.<segment>`;
       a resource without one gets no initializer, so that its segment runs natively.
     report: goes into `assets.extra/tftrt_report.json`.
@@ -50,9 +58,11 @@ def save_model(
         raise InternalError(f"no segment has the resource {sorted(assets.keys() - known)[0]!r}")
     saved_model = read_saved_model(model.directory)
     meta_graph = find_meta_graph(saved_model, model.directory, model.tags)
+    upgrade_variables(meta_graph)
+    replace = replace_signature if meta_graph.HasField("object_graph_def") else inline_signature
     for key, function in converted.items():
-        replace_signature(meta_graph, key, function)
-    taken = {asset.filename for asset in meta_graph.asset_file_def}
+        replace(meta_graph, key, function)
+    taken = list_assets(meta_graph)
     files = {resource: _asset_name(resource, taken) for resource in assets}
     if files:
         resources = engine_resources(files, max_cached_engines_count)

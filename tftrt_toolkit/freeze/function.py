@@ -20,6 +20,7 @@ from tftrt_toolkit.freeze.weights import (
     constant_array,
     has_array,
     lift_constants,
+    lift_function_constants,
     lifted_weights,
     reveal,
 )
@@ -38,10 +39,10 @@ def freeze_function(function: Any, name: str) -> FrozenFunction:
     """Freeze a ConcreteFunction under the graph name `name`.
 
     Calls are inlined, While and If stay functional, each with frozen graphs of its bodies.
-    Variables that the function only reads become weights (large ones, without copying them) or
-    Consts; those that it assigns stay variables. Constants of more than 4096 elements become
-    weights too. All arguments stay, in their order, whether the frozen graph needs them or not.
-    Marks for XLA compilation are dropped, for calls that carry them could not be inlined.
+    Variables that the function only reads become weights, without a copy, or Consts if they are
+    small and no float matrices; those that it assigns stay variables. Constants of more than 4096
+    elements become weights too. All arguments stay, in their order, needed or not. Marks for XLA
+    compilation are dropped, for calls that carry them could not be inlined.
 
     Raises ModelError if a variable has no value or an op isn't registered.
     """
@@ -94,22 +95,23 @@ class _Freezer:
         kept = opaque_functions(draft.graph_def.node, self._library)
         for function in functions:
             if function.signature.name not in kept:
-                lift_constants(function.node_def, self._lifted)
+                lift_function_constants(function, self._lifted)
         self._body_names: set[str] = set()
 
     def freeze(self, name: str, draft: Draft, known: _Known) -> FrozenGraph:
         """Freeze an inlined draft."""
+        self._adopt_functions(draft)
         known = self._mark_assigned(draft, known)
         draft.control_results = needed_effects(draft, self._library)
         weights = ReadReplacer(draft, known.handles, known.values, self.values).run()
         grappler.fold(draft)
+        self._adopt_functions(draft)
         nodes = draft.graph_def.node
         lift_constants(nodes, self._lifted)
         weights |= lifted_weights(nodes, self._lifted)
         nodes = _needed(draft)
-        reveal(nodes)
+        weights = reveal(nodes, weights)
         grappler.restore(nodes)
-        weights = {node.name: weights[node.name] for node in nodes if node.name in weights}
         graph_def = tf.compat.v1.GraphDef()
         graph_def.versions.CopyFrom(draft.graph_def.versions)
         graph_def.node.extend(nodes)
@@ -134,6 +136,11 @@ class _Freezer:
         kept = {key: handle for key, handle in known.handles.items() if key not in names}
         assigned = {key: handle for key, handle in known.handles.items() if key in names}
         return _Known(kept, known.values, {**known.assigned, **assigned})
+
+    def _adopt_functions(self, draft: Draft) -> None:
+        """Take in functions that grappler made: versions of branches for one call."""
+        for function in draft.graph_def.library.function:
+            self._library.setdefault(function.signature.name, function)
 
     def _copy_functions(self, graph_def: Any) -> None:
         """Give a graph the library functions that its nodes name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.ref_variables import upgrade_variables
 from tftrt_toolkit.saved_model import find_meta_graph, first_line, listed, read_saved_model
 
 
@@ -21,9 +23,14 @@ def load_model(saved_model_dir: str | Path, tags: Sequence[str] | None = None) -
     """
     directory = Path(saved_model_dir)
     tags = tuple(tags or (tf.saved_model.SERVING,))
-    find_meta_graph(read_saved_model(directory), directory, tags)
+    saved_model = read_saved_model(directory)
+    upgraded = upgrade_variables(find_meta_graph(saved_model, directory, tags))
     try:
-        root = tf.saved_model.load(str(directory), tags=list(tags))
+        if upgraded:
+            root = _load_upgraded(saved_model, directory, tags)
+        else:
+            del saved_model  # not needed, and large where weights are Consts
+            root = tf.saved_model.load(str(directory), tags=list(tags))
     except (ValueError, KeyError, OSError, RuntimeError, tf.errors.OpError) as error:
         raise ModelError(
             f"the SavedModel in {str(directory)!r} can't be loaded: {first_line(error)}"
@@ -32,6 +39,16 @@ def load_model(saved_model_dir: str | Path, tags: Sequence[str] | None = None) -
         # Functions hold their variables weakly: the model must live as long as any of them.
         function.saved_model = root
     return LoadedModel(directory, tags, root, dict(root.signatures))
+
+
+def _load_upgraded(saved_model: Any, directory: Path, tags: tuple[str, ...]) -> Any:
+    """Load an edited SavedModel proto with the files of the directory that it came from."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in directory.iterdir():
+            if path.name not in ("saved_model.pb", "saved_model.pbtxt"):
+                Path(scratch, path.name).symlink_to(path.resolve())
+        Path(scratch, "saved_model.pb").write_bytes(saved_model.SerializeToString())
+        return tf.saved_model.load(scratch, tags=list(tags))
 
 
 def signature(model: LoadedModel, key: str) -> Any:

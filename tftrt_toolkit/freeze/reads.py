@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit.artifacts import Weight
-from tftrt_toolkit.freeze.weights import SMALL, Values, to_constant, to_stub
+from tftrt_toolkit.freeze.weights import Values, folds, to_constant, to_stub
 from tftrt_toolkit.functions import Draft
-from tftrt_toolkit.graph import is_control, node_of, tensor_of, topological
+from tftrt_toolkit.graph import is_control, node_of, topological
 
 _GATHERS = {"ResourceGather": "GatherV2", "ResourceGatherNd": "GatherNd"}
 
@@ -109,7 +109,7 @@ class ReadReplacer:
         return self._cache.variable(self._handles[argument], tf.as_dtype(dtype))
 
     def _replace(self, node: Any, value: np.ndarray, dtype: int, reader: Any) -> None:
-        if value.size <= SMALL:
+        if folds(tf.TensorShape(value.shape), tf.as_dtype(dtype)):
             to_constant(node, value, dtype)
             self._constants.add(node.name)
         else:
@@ -134,8 +134,7 @@ class ReadReplacer:
         self._draft.graph_def = graph_def
 
     def _source(self, name: str) -> str:
-        source = self._rewired.get(node_of(name))
-        return name if source is None else tensor_of(source)
+        return self._rewired.get(node_of(name), name)
 
     def _unique(self, wanted: str) -> str:
         name, count = wanted, 0

@@ -3,6 +3,10 @@
 While grappler works, a stub is an ImmutableConst: grappler knows its shape, never folds it, and
 allocates nothing for it, whereas it fills a Placeholder of its full size. `reveal` turns the stubs
 that survive into the Placeholders that `FrozenGraph` promises.
+
+Small float matrices are kept from folding too, for grappler pushes multiplications into constant
+convolution kernels, here and again when TensorFlow runs the result, and results would drift from
+the original's. Variables among them stay weights; Consts are Consts again at the end.
 """
 
 from __future__ import annotations
@@ -76,6 +80,11 @@ def has_array(dtype: tf.DType) -> bool:
     return dtype not in _NO_ARRAY
 
 
+def folds(shape: tf.TensorShape, dtype: tf.DType) -> bool:
+    """Whether a value of this shape and dtype is there for constant folding to work with."""
+    return shape.num_elements() <= SMALL and not (dtype.is_floating and shape.rank >= 2)
+
+
 def to_constant(node: Any, value: np.ndarray, dtype: int) -> None:
     """Turn a node into a Const in place; its name and device stay."""
     _reset(node, "Const", dtype)
@@ -98,21 +107,38 @@ def _reset(node: Any, op: str, dtype: int) -> None:
     node.attr["dtype"].type = dtype
 
 
-def lift_constants(nodes: Iterable[Any], lifted: MutableMapping[str, Any]) -> None:
-    """Replace large Consts by stubs in place; `lifted` gains a copy of each under a fresh key."""
+def lift_constants(nodes: Iterable[Any], lifted: MutableMapping[str, Any]) -> set[str]:
+    """Replace Consts that mustn't fold by stubs in place; returns their names.
+
+    `lifted` gains a copy of each under a fresh key.
+    """
+    names = set()
     for node in nodes:
-        if node.op != "Const":
+        if node.op != "Const" or node.input:  # a TF1 loop's Const waits for the loop
             continue
         tensor = node.attr["value"].tensor
         shape = tf.TensorShape(tensor.tensor_shape)
-        if shape.num_elements() <= SMALL or not has_array(tf.as_dtype(tensor.dtype)):
+        dtype = tf.as_dtype(tensor.dtype)
+        if folds(shape, dtype) or not has_array(dtype):
             continue
         key = str(len(lifted))
         lifted[key] = tf.compat.v1.NodeDef()
         lifted[key].CopyFrom(node)
-        del lifted[key].input[:]
         to_stub(node, shape, tensor.dtype)
         node.attr[_CONSTANT].s = key.encode()
+        names.add(node.name)
+    return names
+
+
+def lift_function_constants(function: Any, lifted: MutableMapping[str, Any]) -> None:
+    """`lift_constants` for a FunctionDef, which names a stub's output otherwise than a Const's."""
+    names = lift_constants(function.node_def, lifted)
+    renamed = {f"{name}:output:0": f"{name}:tensor:0" for name in names}
+    for node in function.node_def:
+        if not renamed.keys().isdisjoint(node.input):
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+    for result, name in function.ret.items():
+        function.ret[result] = renamed.get(name, name)
 
 
 def lifted_weights(nodes: Iterable[Any], lifted: Mapping[str, Any]) -> dict[str, Weight]:
@@ -143,11 +169,21 @@ def constant_array(tensor: Any) -> np.ndarray:
     return array
 
 
-def reveal(nodes: Iterable[Any]) -> None:
-    """Turn stubs into Placeholders, in place."""
+def reveal(nodes: Iterable[Any], weights: Mapping[str, Weight]) -> dict[str, Weight]:
+    """Turn stubs into Placeholders, and small lifted Consts into Consts again, in place.
+
+    Returns the weights that are left.
+    """
+    left = {}
     for node in nodes:
-        if node.op == _STUB:
-            node.op = "Placeholder"
-            for name in ("memory_region_name", _CONSTANT):
-                if name in node.attr:
-                    del node.attr[name]
+        if node.op != _STUB:
+            continue
+        weight = weights[node.name]
+        if _CONSTANT in node.attr and weight.value.size <= SMALL:
+            node.CopyFrom(weight.reader)
+            continue
+        node.op = "Placeholder"
+        node.attr.pop("memory_region_name", None)
+        node.attr.pop(_CONSTANT, None)
+        left[node.name] = weight
+    return left

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tftrt_toolkit.errors import InternalError
-from tftrt_toolkit.graph import node_of
+from tftrt_toolkit.graph import sources_of
 from tftrt_toolkit.values import ValueKind
 
 
@@ -49,7 +49,7 @@ def dag_of_graph(
     predecessors: list[set[int]] = []
     for node in nodes:
         sources: set[int] = set()
-        for source in map(node_of, node.input):
+        for source in sources_of(node):
             vertex = vertices.get(source)
             if vertex is not None:
                 sources.add(vertex)

@@ -82,6 +82,8 @@ def _verify_order(
         if isinstance(unit, int):
             tensors = [spec.name for spec in segments[unit].inputs]
             controls = list(segments[unit].control_inputs)
+        elif nodes[unit].op == "NextIteration":  # closes a loop of TF1; walked by itself below
+            return set()
         else:
             tensors = list(data_inputs(nodes[unit]))
             controls = [node_of(name) for name in nodes[unit].input if name.startswith("^")]
@@ -91,6 +93,12 @@ def _verify_order(
 
     roots: list[int | str] = [source_of(result) for result in graph.results]
     roots += [owner.get(name, name) for name in graph.control_results]
+    roots += [
+        source_of(tensor)
+        for node in nodes.values()
+        if node.op == "NextIteration"
+        for tensor in data_inputs(node)
+    ]
     _require_acyclic(roots, sources_of)
 
 
