@@ -1,5 +1,6 @@
 """Is the converted model still the model? Comparison, tolerances, blame and reports."""
 
+from tftrt_toolkit.validation.page import to_html
 from tftrt_toolkit.validation.result import ValidationReport
 from tftrt_toolkit.validation.text import to_text, verdict_line
 from tftrt_toolkit.validation.tolerances import DEFAULT_TOLERANCES, Tolerance
@@ -10,6 +11,7 @@ __all__ = [
     "Tolerance",
     "ValidationOptions",
     "ValidationReport",
+    "to_html",
     "to_text",
     "validate",
     "verdict_line",
