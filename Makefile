@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+VENV_TF217 ?= .venv217
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all test-tf217 test-matrix lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
@@ -13,8 +14,16 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow and not gpu and not tf217"
 
 # The slow suites too: every model of the zoo, the 2.5 GB model, the stock converter's environment.
-test-all: lint
-	$(BIN)/python -m pytest -m "not gpu"
+test-all: lint test-tf217
+	$(BIN)/python -m pytest -m "not gpu and not tf217"
+
+# TensorFlow's own converter, in an environment of its own: it needs older NumPy and protobuf.
+test-tf217: $(VENV_TF217)/.installed
+	CUDA_VISIBLE_DEVICES=-1 $(VENV_TF217)/bin/python -m pytest -m tf217 tests/tf217
+
+# The ops and a smoke suite on TensorFlow 2.18 to 2.21; writes the table of docs/versions.md.
+test-matrix: $(VENV)/.installed
+	$(BIN)/python scripts/test_matrix.py --write
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -32,5 +41,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[rtx,test]'
 	touch $@
 
+$(VENV_TF217)/.installed:
+	$(PYTHON) -m venv $(VENV_TF217)
+	$(VENV_TF217)/bin/python -m pip install --quiet tensorflow==2.17.1 "absl-py>=2" "rich>=13" "pytest>=8"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_TF217) .matrix build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,24 +4,35 @@ Importing the package registers the engine ops: `tf.saved_model.load` then takes
 """
 
 from tftrt_toolkit.artifacts import ShapeRange
-from tftrt_toolkit.converter import TrtGraphConverterV2
+from tftrt_toolkit.compat import Restored, enable_tensorflow_api, migrate, restore_native
 from tftrt_toolkit.params import (
     DEFAULT_TRT_CONVERSION_PARAMS,
     ToolkitOptions,
     TrtConversionParams,
     TrtPrecisionMode,
 )
-from tftrt_toolkit.runtime import load_ops
+from tftrt_toolkit.tensorflow_version import has_stock_converter
 from tftrt_toolkit.version import __version__
 
-load_ops()
+if has_stock_converter():
+    # The ops are TensorFlow's too, and its environment needn't have what conversion needs.
+    from tftrt_toolkit.compat.stock import StockConverter as TrtGraphConverterV2
+else:
+    from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
+    from tftrt_toolkit.runtime import load_ops
+
+    load_ops()
 
 __all__ = [
     "DEFAULT_TRT_CONVERSION_PARAMS",
+    "Restored",
     "ShapeRange",
     "ToolkitOptions",
     "TrtConversionParams",
     "TrtGraphConverterV2",
     "TrtPrecisionMode",
     "__version__",
+    "enable_tensorflow_api",
+    "migrate",
+    "restore_native",
 ]

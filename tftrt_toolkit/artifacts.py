@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    import onnx  # which an environment for TensorFlow 2.17 needn't have
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 

@@ -59,6 +59,7 @@ class TrtGraphConverterV2:
       allow_build_at_runtime: whether an engine that is missing may be built while the model runs.
       conversion_params: a TrtConversionParams that overrides the arguments above (deprecated).
       options: this toolkit's own options.
+      backend: "toolkit" (None). TensorFlow up to 2.17 has "stock" instead: its own converter.
 
     Raises:
       ValueError: an argument can't be used; the message says why.
@@ -80,7 +81,13 @@ class TrtGraphConverterV2:
         conversion_params: TrtConversionParams | None = None,
         *,
         options: ToolkitOptions | None = None,
+        backend: str | None = None,
     ) -> None:
+        if backend not in (None, "toolkit"):
+            raise InvalidArgumentError(
+                f"backend={backend!r} needs TensorFlow 2.17 or older, this is {tf.__version__}: "
+                "leave backend out"
+            )
         params = conversion_params or TrtConversionParams(
             max_workspace_size_bytes=max_workspace_size_bytes,
             precision_mode=precision_mode,

@@ -228,8 +228,8 @@ def stock_without_gpu(with_engines):
 
 
 def convert(source, target, features="", with_engines=True, **arguments):
-    os.environ["TF_TRT_EXPERIMENTAL_FEATURES"] = features
-    with stock_without_gpu(with_engines):
+    environment = mock.patch.dict(os.environ, TF_TRT_EXPERIMENTAL_FEATURES=features)
+    with environment, stock_without_gpu(with_engines):
         converter = trt_convert.TrtGraphConverterV2(input_saved_model_dir=source, **arguments)
         converter.convert()
         converter.save(target)
