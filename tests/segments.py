@@ -22,10 +22,13 @@ def freeze(function: Callable, specs: Sequence[tf.TensorSpec]) -> tuple[FrozenGr
 def whole_segment(graph: FrozenGraph, name: str = "TRTEngineOp_000_000") -> Segment:
     """All nodes but the arguments and what no result needs (assertions, say)."""
     by_name = {node.name: node for node in graph.graph_def.node}
-    needed = [node_of(result) for result in graph.results]
-    for name in needed:  # grows while it is walked
-        needed.extend({node_of(source) for source in data_inputs(by_name[name])} - set(needed))
-    arguments = [name for name in graph.arguments if name in set(needed) - set(graph.weights)]
+    needed = dict.fromkeys(node_of(result) for result in graph.results)
+    waiting = list(needed)
+    for current in waiting:  # grows while it is walked
+        sources = [node_of(source) for source in data_inputs(by_name[current])]
+        waiting.extend(source for source in sources if source not in needed)
+        needed |= dict.fromkeys(sources)
+    arguments = [node for node in graph.arguments if node in needed and node not in graph.weights]
     nodes = [
         node for node in graph.graph_def.node if node.name in needed and node.name not in arguments
     ]
@@ -36,8 +39,8 @@ def whole_segment(graph: FrozenGraph, name: str = "TRTEngineOp_000_000") -> Segm
         name=name,
         graph=graph.name,
         nodes=tuple(node.name for node in nodes),
-        inputs=tuple(graph.tensors[f"{name}:0"] for name in arguments),
-        outputs=tuple(graph.tensors[name] for name in dict.fromkeys(graph.results)),
+        inputs=tuple(graph.tensors[f"{argument}:0"] for argument in arguments),
+        outputs=tuple(graph.tensors[result] for result in dict.fromkeys(graph.results)),
         weights=tuple(node.name for node in nodes if node.name in graph.weights),
         control_inputs=(),
         op_counts=counts,

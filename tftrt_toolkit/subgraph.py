@@ -64,10 +64,13 @@ def run_subgraph(
     weights: Mapping[str, np.ndarray],
     tensors: Sequence[str],
 ) -> list[np.ndarray]:
-    """Values of `tensors` (full names) as TensorFlow computes them from `inputs`."""
+    """Values of `tensors` (full names) as TensorFlow computes them on the CPU from `inputs`."""
     feeds = dict(zip(subgraph.inputs, inputs, strict=True))
     feeds |= {tensor: weights[name] for name, tensor in subgraph.weights.items()}
-    with tf.compat.v1.Session(graph=subgraph.graph) as session:
+    # A GPU would compute float32 products in TF32, and grappler may fuse away what is fetched.
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    with tf.compat.v1.Session(graph=subgraph.graph, config=config) as session:
         return session.run(list(tensors), feeds)
 
 

@@ -19,23 +19,34 @@ from tftrt_toolkit.subgraph import build_subgraph, run_subgraph
 RULE = "check"
 FED = "fed__"  # prefix of the inputs that stand for a tensor that another node yields
 Export = Callable[[FrozenGraph, Segment], OnnxModel]
+Values = Mapping[str, np.ndarray]
 
 
 def blame_nodes(
     graph: FrozenGraph, segment: Segment, sample: Sample, export: Export
 ) -> Mapping[str, Refusal]:
-    """Nodes whose ONNX form, fed with TensorFlow's own values, gives another result.
+    """The nodes to keep native so that the rest of a segment is right.
 
-    First all nodes are taken apart in one graph, each fed from outside. If each of them is right by
-    itself, the fault lies between them (a pattern that was rewritten), and the first tensor in
-    topological order that is wrong end to end is blamed. Empty where neither finds one.
+    Those that are wrong by themselves; if there are none, the fault lies between nodes (a pattern
+    that was rewritten), and the last node of the shortest run of nodes that is wrong as a whole is
+    blamed: without it, the pattern isn't met. Empty where neither finds one.
     """
-    values = _native_values(graph, segment, sample)
-    apart = {
+    values = native_values(graph, segment, sample)
+    apart = wrong_apart(graph, segment, values, export)
+    return apart or wrong_together(graph, segment, sample, values, export)
+
+
+def wrong_apart(
+    graph: FrozenGraph, segment: Segment, values: Values, export: Export
+) -> dict[str, Refusal]:
+    """Nodes whose ONNX form, fed with TensorFlow's own values, misses BOUND.
+
+    All nodes are taken apart in one graph, each fed from outside, so it takes one export.
+    """
+    return {
         node: _refusal(graph, node, found)
         for node, found in _compare_apart(graph, segment, values, export)
     }
-    return apart or _first_wrong(graph, segment, sample, values, export)
 
 
 def node_in_error(message: str, segment: Segment) -> str | None:
@@ -59,7 +70,7 @@ def _refusal(graph: FrozenGraph, node: str, found: Difference) -> Refusal:
     return Refusal(RULE, f"{op} {node!r}: its ONNX form gives another result, {found.words}")
 
 
-def _native_values(graph: FrozenGraph, segment: Segment, sample: Sample) -> dict[str, np.ndarray]:
+def native_values(graph: FrozenGraph, segment: Segment, sample: Sample) -> Values:
     """Every tensor of the segment as TensorFlow computes it; weights left out."""
     subgraph = build_subgraph(graph, segment)
     weights = {name: graph.weights[name].value for name in segment.weights}
@@ -76,7 +87,7 @@ def _native_values(graph: FrozenGraph, segment: Segment, sample: Sample) -> dict
 
 
 def _compare_apart(
-    graph: FrozenGraph, segment: Segment, values: Mapping[str, np.ndarray], export: Export
+    graph: FrozenGraph, segment: Segment, values: Values, export: Export
 ) -> Iterator[tuple[str, Difference]]:
     skipped: set[str] = set()
     while True:
@@ -151,14 +162,10 @@ def _fixed_nodes(nodes: Sequence, segment: Segment) -> set[str]:
     return fixed
 
 
-def _first_wrong(
-    graph: FrozenGraph,
-    segment: Segment,
-    sample: Sample,
-    values: Mapping[str, np.ndarray],
-    export: Export,
+def wrong_together(
+    graph: FrozenGraph, segment: Segment, sample: Sample, values: Values, export: Export
 ) -> dict[str, Refusal]:
-    """The last node of the shortest run of nodes that is wrong as a whole, found by bisecting."""
+    """The last node of the shortest run of nodes that misses ACCUMULATED_BOUND, by bisecting."""
     low, high = 0, len(segment.nodes)  # a run of `low` nodes is right, one of `high` is wrong
     found = _prefix_difference(graph, segment, high, sample, values, export)
     while found is not None and high - low > 1:
@@ -179,7 +186,7 @@ def _prefix_difference(
     segment: Segment,
     count: int,
     sample: Sample,
-    values: Mapping[str, np.ndarray],
+    values: Values,
     export: Export,
 ) -> Difference | None:
     """The worst tensor that leaves the first `count` nodes, if it is out of bounds."""

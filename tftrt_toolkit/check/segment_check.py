@@ -6,7 +6,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Sample, Segment
-from tftrt_toolkit.check.blame import RULE, blame_nodes, node_in_error
+from tftrt_toolkit.check.blame import (
+    RULE,
+    native_values,
+    node_in_error,
+    wrong_apart,
+    wrong_together,
+)
 from tftrt_toolkit.check.compare import (
     ACCUMULATED_BOUND,
     BOUND,
@@ -84,9 +90,11 @@ def verify_segment(
     result = check_segment(onnx, segment, samples)
     if result.passed or not result.differences:
         return result
-    refusals = blame_nodes(graph, segment, samples[0], export)
+    values = native_values(graph, segment, samples[0])
+    refusals = wrong_apart(graph, segment, values, export)
     if not refusals and result.worst <= ACCUMULATED_BOUND:
         return CheckResult(result.differences, ACCUMULATED_BOUND)
+    refusals = refusals or wrong_together(graph, segment, samples[0], values, export)
     return dataclasses.replace(result, refusals=refusals)
 
 
