@@ -21,6 +21,10 @@ class InputError(ToolkitError, ValueError):
     """An input function yields what the model can't take."""
 
 
+class CalibrationError(InputError):
+    """Calibration data, or a calibration file, can't be used for the model."""
+
+
 class ConversionError(ToolkitError, RuntimeError):
     """The model can't be converted as asked."""
 

@@ -65,9 +65,14 @@ def to_session(
         proto = _weights_as_inputs(model)
     else:
         proto = model.proto
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(v) for v in model.weights.values()]
+        tensors = {one.name: one for one in proto.graph.initializer if one.name in model.weights}
+        arrays = {name: _runtime_array(one, model.weights[name]) for name, one in tensors.items()}
+        values = [
+            onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensors[name].data_type)
+            for name, array in arrays.items()
+        ]
         if values:
-            options.add_external_initializers(list(model.weights), values)
+            options.add_external_initializers(list(arrays), values)
     with _session_errors():
         return onnxruntime.InferenceSession(
             proto.SerializeToString(), options, providers=list(providers)
@@ -84,6 +89,20 @@ def run_session(
     feeds |= {name: array for name, array in model.weights.items() if name in session_inputs}
     with _session_errors():
         return session.run([value.name for value in model.proto.graph.output], feeds)
+
+
+def _runtime_array(tensor: onnx.TensorProto, array: np.ndarray) -> np.ndarray:
+    """The array in a form that ONNX Runtime takes, under the initializer's own type and shape.
+
+    Types that numpy doesn't have are given as integers of their size; of four-bit types, packed two
+    a byte, ONNX Runtime reads the first half.
+    """
+    if array.shape == tuple(tensor.dims):
+        array = np.asarray(array, order="C")
+        return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
+    spread = np.zeros(tuple(tensor.dims), np.uint8)
+    spread.reshape(-1)[: array.size] = array
+    return spread
 
 
 @contextlib.contextmanager

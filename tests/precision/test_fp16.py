@@ -9,15 +9,29 @@ from tests.onnx_text import dtypes, model, nodes
 from tftrt_toolkit import trt
 from tftrt_toolkit.engine import BuildConfig, build_plans
 from tftrt_toolkit.errors import InvalidArgumentError
-from tftrt_toolkit.onnx_model import run_session, to_proto, to_session
-from tftrt_toolkit.precision import PrecisionOptions, apply_precision
+from tftrt_toolkit.onnx_model import content_hash, run_session, to_proto, to_session
+from tftrt_toolkit.precision import PrecisionOptions, apply_precision, prepare
+from tftrt_toolkit.precision.calibration import Calibration
+from tftrt_toolkit.precision.histogram import statistics_of
 from tftrt_toolkit.trt import Unavailable
+
+
+def calibrated(original, ranges):
+    """A calibration that saw these greatest values."""
+    tensors = {
+        name: statistics_of(np.array([size], np.float32), np.array([size], np.float32))
+        for name, size in ranges.items()
+    }
+    return Calibration(content_hash(prepare(original)), 1, 1, tensors)
+
 
 W = np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4)
 
 
-def applied(text, weights=None, precision="FP16", **kwargs):
-    typed = apply_precision(model(text, weights), precision, **kwargs)
+def applied(text, weights=None, precision="FP16", ranges=None, options=None):
+    original = model(text, weights)
+    calibration = calibrated(original, ranges) if ranges else None
+    typed = apply_precision(original, precision, calibration, options)
     onnx.checker.check_model(to_proto(typed.model), full_check=True)
     return typed
 
@@ -210,6 +224,11 @@ def test_masks_are_clamped():
     original = model(MASK % "y = Softmax(a)")
     (high,) = run_session(to_session(original), original, scores)
     np.testing.assert_allclose(low, high, atol=1e-3)
+
+
+def test_what_calibration_saw_of_a_mask_is_no_range():
+    typed = applied(MASK % "y = Softmax(a)", ranges={"b": 1e9, "a": 1e9})
+    assert typed.islands == ()
 
 
 @pytest.mark.parametrize("end", ["y = Relu(a)", "r = Relu(a)  t = Softmax(r)  y = Add(t, a)"])

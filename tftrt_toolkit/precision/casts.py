@@ -18,7 +18,8 @@ from onnx import NodeProto, TensorProto, helper
 
 from tftrt_toolkit.precision.graph import Graph, attribute, captured, has_body
 
-_NUMPY: dict[int, np.dtype] = {
+NUMPY: dict[int, np.dtype] = {
+    TensorProto.FLOAT: np.dtype(np.float32),
     TensorProto.FLOAT16: np.dtype(np.float16),
     TensorProto.BFLOAT16: np.dtype(bfloat16),
 }
@@ -98,12 +99,12 @@ class _Caster:
             if name and makes_low and graph.dtype(name) == FLOAT and _follows(graph, node, index):
                 self._make_low(node, index)
         if makes_low and node.op_type == "Cast":
-            _set(node, "to", self._low)
+            set_attribute(node, "to", self._low)
         if makes_low and node.op_type == "ConstantOfShape":
             value = attribute(node, "value")
             array = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
-            low_value = onnx.numpy_helper.from_array(array.astype(_NUMPY[self._low]))
-            _set(node, "value", low_value)
+            low_value = onnx.numpy_helper.from_array(array.astype(NUMPY[self._low]))
+            set_attribute(node, "value", low_value)
 
     def _make_low(self, node: NodeProto, index: int) -> None:
         name = node.output[index]
@@ -139,7 +140,7 @@ class _Caster:
         assert value is not None
         with np.errstate(over="ignore"):  # infinities are meant; other excesses have an island
             return self._graph.add_constant(
-                f"{name}/{_SUFFIX[self._low]}", value.astype(_NUMPY[self._low])
+                f"{name}/{_SUFFIX[self._low]}", value.astype(NUMPY[self._low])
             )
 
     def _cast(self, source: str, output: str, dtype: int) -> NodeProto:
@@ -178,7 +179,8 @@ def _schema(graph: Graph, node: NodeProto) -> onnx.defs.OpSchema | None:
     return onnx.defs.get_schema(node.op_type, graph.opset, "")
 
 
-def _set(node: NodeProto, name: str, value: object) -> None:
+def set_attribute(node: NodeProto, name: str, value: object) -> None:
+    """Give an attribute another value."""
     kept = [one for one in node.attribute if one.name != name]
     node.ClearField("attribute")
     node.attribute.extend([*kept, helper.make_attribute(name, value)])

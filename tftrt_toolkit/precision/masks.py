@@ -23,8 +23,12 @@ _ON_THE_WAY = {
 _REACH = 10
 
 
-def clamp_masks(graph: Graph) -> None:
-    """Clamp constants below -65504 that only reach a Softmax by adding or selecting."""
+def clamp_masks(graph: Graph) -> set[str]:
+    """Clamp constants below -65504 that only reach a Softmax by adding or selecting.
+
+    Returns the tensors on the way: what calibration saw of them is the mask, not the scores.
+    """
+    masked: set[str] = set()
     for node in graph.nodes:
         if node.op_type not in ("Mul", "Add", "Where"):
             continue
@@ -39,7 +43,9 @@ def clamp_masks(graph: Graph) -> None:
             if large.any() and usual and _reaches_softmax(graph, node, _REACH):
                 clamped = np.where(large, np.float32(MASKED), value)
                 node.input[index] = graph.add_constant(f"{name}/clamped", clamped)
+                masked |= _way_to_softmax(graph, node)
     graph.refresh()
+    return masked
 
 
 def _reaches_softmax(graph: Graph, node: NodeProto, reach: int) -> bool:
@@ -52,3 +58,12 @@ def _reaches_softmax(graph: Graph, node: NodeProto, reach: int) -> bool:
         or (taker.op_type in _ON_THE_WAY and _reaches_softmax(graph, taker, reach - 1))
         for taker in takers
     )
+
+
+def _way_to_softmax(graph: Graph, node: NodeProto) -> set[str]:
+    way = set(node.output)
+    for output in node.output:
+        for taker in graph.consumers(output):
+            if taker.op_type != "Softmax":
+                way |= _way_to_softmax(graph, taker)
+    return way
