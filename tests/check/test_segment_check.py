@@ -94,22 +94,42 @@ def test_nobody_is_blamed_for_a_right_segment(segment):
     assert blame_nodes(*segment, sample_of(model, X), export_segment) == {}
 
 
-def test_rounding_that_adds_up_is_accepted():
-    """Each step is exact to a rounding, and multiplies the error of the one before."""
+def slightly_off(offset):
+    """Export with a constant moved, where the nodes are together: as if rounding had added up."""
 
-    def steep(x):
-        for _ in range(12):
-            x = tf.sin(3.0 * x)
-        return x
+    def export(graph, segment):
+        exported = export_segment(graph, segment)
+        if not any(spec.name.startswith("fed__") for spec in segment.inputs):
+            for tensor in exported.proto.graph.initializer:
+                value = onnx.numpy_helper.to_array(tensor)
+                if value.ndim == 0 and value == 1:
+                    moved = onnx.numpy_helper.from_array(value + np.float32(offset), tensor.name)
+                    tensor.CopyFrom(moved)
+        return exported
 
-    graph, segment = freeze(steep, [SPEC])
-    sample = sample_of(steep, X)
-    noisy = Sample(sample.inputs, tuple(value + np.float32(2e-4) for value in sample.outputs))
-    onnx_model = export_segment(graph, segment)
-    assert not check_segment(onnx_model, segment, [noisy]).passed
-    result = verify_segment(graph, segment, onnx_model, [noisy], export_segment)
+    return export
+
+
+@pytest.mark.parametrize(("offset", "passed"), [(1e-6, True), (4e-4, True), (4e-2, False)])
+def test_rounding_that_adds_up_is_accepted_to_a_bound(segment, offset, passed):
+    export = slightly_off(offset)
+    sample = sample_of(model, X)
+    onnx_model = export(*segment)
+    result = verify_segment(*segment, onnx_model, [sample], export)
+    assert result.passed is passed
+    assert result.bound == (1e-3 if offset == 4e-4 else 1e-5)
+    assert check_segment(onnx_model, segment[1], [sample]).passed is (offset == 1e-6)
+
+
+def test_rounding_of_a_gpu_is_no_fault(segment):
+    """Its outputs are off where those of TensorFlow on the CPU aren't."""
+    sample = sample_of(model, X)
+    rounded = Sample(sample.inputs, (sample.outputs[0] * np.float32(1.002), sample.outputs[1]))
+    onnx_model = export_segment(*segment)
+    assert not check_segment(onnx_model, segment[1], [rounded]).passed
+    result = verify_segment(*segment, onnx_model, [rounded], export_segment)
     assert result.passed
-    assert result.bound == 1e-3
+    assert result.bound == 1e-5
 
 
 def test_what_onnx_runtime_refuses_is_reported(segment):

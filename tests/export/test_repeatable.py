@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-from tests.op_matrix.networks import CASES
+from tests.op_matrix.chain import CASES
 from tests.segments import freeze
 from tftrt_toolkit.errors import ExportError
 from tftrt_toolkit.export import export_segment

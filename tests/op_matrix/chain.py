@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from tests.op_matrix import arrays, elementwise, networks
+from tests.op_matrix import arrays, elementwise, layers, networks
 from tests.op_matrix.case import Case
 from tests.segments import as_arrays, freeze
 from tftrt_toolkit.artifacts import FrozenGraph, Sample, Segment
@@ -18,7 +18,7 @@ from tftrt_toolkit.export import export_segment
 from tftrt_toolkit.segment import SegmentRules, segment_graph
 from tftrt_toolkit.support import SupportRules, support_map
 
-CASES: dict[str, Case] = elementwise.CASES | arrays.CASES | networks.CASES
+CASES: dict[str, Case] = elementwise.CASES | arrays.CASES | networks.CASES | layers.CASES
 # One node makes a segment, so that what runs natively is what was refused.
 RULES = SegmentRules(minimum_segment_size=1, max_engines=0)
 

@@ -9,8 +9,9 @@ import numpy as np
 # One operator, or a shallow chain of them: about 80 roundings of float32.
 BOUND = 1e-5
 # A deep segment whose every operator keeps BOUND when it is fed TensorFlow's own values: what is
-# left is rounding that adds up. Where cancellation or a steep function amplifies it, both results
-# are equally far from the exact one.
+# left is rounding that adds up, in both results alike. Measured end to end on networks with random
+# weights: ResNet50 5.4e-5, MobileNetV2 and InceptionV3 3.3e-5, transformers below 4e-6. The bound
+# leaves room for networks ten times as deep; one wrong operator exceeds it by far.
 ACCUMULATED_BOUND = 1e-3
 
 
