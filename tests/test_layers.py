@@ -13,7 +13,7 @@ STAGES = {
 }  # fmt: skip
 # The modules above the stages: only they may import several.
 ABOVE = {
-    "pipeline", "engines", "converter", "report", "__init__", "validation", "cli", "examples",
+    "pipeline", "engines", "calibrating", "shape_search", "converter", "report", "__init__", "validation", "cli", "examples",
     "keras", "compat",
 }  # fmt: skip
 

@@ -130,9 +130,12 @@ class TrtGraphConverterV2:
         if self._converted:
             raise AssertionError("convert() was called before: make a new converter")
         self._check_calibration(calibration_input_fn)
-        self._analyze()
+        engine_set = EngineSet(self._settings, self._stages)  # refuses targets before the work
+        if not self._signatures:
+            self._analyze()
         self._require_engines()
-        self._engines = self._prepare_engines()
+        self._prepare_engines(engine_set, calibration_input_fn)
+        self._engines = engine_set
         return self._signatures[0].converted.function
 
     def analyze(self) -> dict[str, Any]:
@@ -257,23 +260,23 @@ class TrtGraphConverterV2:
             self._flows.append((flow, batches))
             self._signatures.append(converted)
 
-    def _prepare_engines(self) -> EngineSet:
+    def _prepare_engines(self, engine_set: EngineSet, data: inputs.InputFn | None) -> None:
         """Build; what the builder refuses is segmented again without the nodes that it names."""
-        engine_set = EngineSet(self._settings, self._stages)
         for _ in range(_MAX_BUILD_ROUNDS):
-            refused = engine_set.prepare(self._signatures)
+            refused = engine_set.prepare(self._signatures, data)
             if not refused:
                 break
             for index, (flow, batches) in enumerate(self._flows):
                 mine = [one for one in refused if one.segment.graph in flow.graphs]
                 for engine in mine:
                     reason = Refusal("builder", str(engine.refusal))
-                    flow.refuse(engine.segment, engine.blamed_nodes, reason)
+                    # Without the whole segment, the others keep their calibration.
+                    nodes = [] if data else engine.blamed_nodes
+                    flow.refuse(engine.segment, nodes, reason)
                 if mine:
                     self._signatures[index] = flow.run(batches)
         self._require_engines()
         engine_set.bind()
-        return engine_set
 
     def _attributes(self) -> EngineAttributes:
         params = self._settings.params

@@ -7,34 +7,28 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import tensorflow as tf
 from absl import logging
 
 from tftrt_toolkit import runtime
-from tftrt_toolkit.artifacts import (
-    Island,
-    Observation,
-    Plan,
-    Segment,
-    SegmentAsset,
-    ShapeProfile,
-    TypedOnnx,
-)
+from tftrt_toolkit.artifacts import Island, Observation, Plan, Segment, SegmentAsset, TypedOnnx
 from tftrt_toolkit.asset import AssetFile, write_asset
-from tftrt_toolkit.boundary import infer_observations
-from tftrt_toolkit.engine import BuildConfig, available_builder, build_plans
-from tftrt_toolkit.errors import EngineBuildError
+from tftrt_toolkit.calibrating import calibrate
+from tftrt_toolkit.engine import BuildConfig, Builder, available_builder, build_plans
+from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError
 from tftrt_toolkit.inputs import InputFn, batches, signature_specs
 from tftrt_toolkit.pipeline import Candidate, ConvertedSignature, observe
-from tftrt_toolkit.precision import apply_precision
-from tftrt_toolkit.profiles import dynamic_profiles, explicit_profile, static_profiles
+from tftrt_toolkit.precision import PrecisionOptions, apply_precision
+from tftrt_toolkit.precision.calibration import Calibration
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
-from tftrt_toolkit.trials import Shapes, make_batch, profile_points
+from tftrt_toolkit.shape_search import known_observations, segment_profiles
 from tftrt_toolkit.trt import Unavailable
+
+_CONVOLUTIONS = {"Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput"}
+_Key = tuple[str, tuple[str, ...]]  # graph, nodes: what makes a segment the same in two rounds
 
 
 @dataclasses.dataclass
@@ -80,16 +74,10 @@ class Engine:
 
 
 class EngineSet:
-    """The engines of a conversion. Their asset files live as long as this object.
-
-    notes: sentences for the report: why there are no plans, what a precision left out.
-    calibration_pending: calibration data is known but hasn't run yet.
-    """
+    """The engines of a conversion. Their asset files live as long as this object."""
 
     def __init__(self, settings: Settings, stages: Stages) -> None:
         self.engines: list[Engine] = []
-        self.notes: list[str] = []
-        self.calibration_pending = False
         self._settings = settings
         self._stages = stages
         self._directory = tempfile.TemporaryDirectory(prefix="tftrt_assets_")
@@ -101,22 +89,56 @@ class EngineSet:
             cache_dir=settings.options.cache_dir,
         )
         self._builder = available_builder(self._config)
-        self._finished: dict[tuple[str, tuple[str, ...]], Engine] = {}
+        if isinstance(self._builder, Unavailable) and settings.options.engine != "auto":
+            raise MissingDependencyError(
+                f"engine={settings.options.engine!r} can't build here: {self._builder.reason}"
+            )
+        self._precision = PrecisionOptions(calibrator=settings.options.calibrator)
+        self._finished: dict[_Key, Engine] = {}
+        self._calibrations: dict[_Key, Calibration] = {}
+        self._pending: dict[str, InputFn] = {}  # signature key -> calibration data for `build`
+        self._remarks: list[str] = []
 
-    def prepare(self, signatures: Sequence[ConvertedSignature]) -> list[Engine]:
+    @property
+    def builder_version(self) -> dict[str, str]:
+        """The builder's flavour and version, for the report; empty without one."""
+        if isinstance(self._builder, Unavailable):
+            return {}
+        return {self._builder.flavour: self._builder.version}
+
+    @property
+    def calibration_pending(self) -> bool:
+        """Whether calibration waits for `build`."""
+        return bool(self._pending)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the report: why there are no plans, what a precision left out."""
+        built = any(engine.plans for engine in self.engines)
+        return self._remarks + ([] if built else [self._why_no_plan()])
+
+    def prepare(
+        self, signatures: Sequence[ConvertedSignature], calibration_input_fn: InputFn | None = None
+    ) -> list[Engine]:
         """Type each segment's ONNX, and build where the shapes are known.
 
         Returns the engines that the builder refused. May be called again after these were segmented
-        anew: what didn't change isn't built twice.
+        anew: what didn't change is neither calibrated nor built twice. With dynamic shapes that
+        aren't known yet, calibration waits for `build`.
         """
         self.engines = []
         for signature in signatures:
-            seen = self._known_observations(signature)
+            known = known_observations(signature, self._settings, self._stages)
             for candidate in signature.candidates:
-                name = candidate.segment.name
-                engine = Engine(candidate, signature.converted.resources[name])
-                self.engines.append(engine)
-                self._complete(engine, seen.get(name))
+                resource = signature.converted.resources[candidate.segment.name]
+                self.engines.append(Engine(candidate, resource))
+            if calibration_input_fn and self._settings.dynamic_shape and not known:
+                self._pending[signature.key] = calibration_input_fn
+                continue
+            if calibration_input_fn:
+                self._calibrate(signature, calibration_input_fn)
+            for engine in self._of(signature):
+                self._complete(engine, known.get(engine.segment.name))
         return [engine for engine in self.engines if engine.refusal]
 
     def bind(self) -> None:
@@ -125,19 +147,56 @@ class EngineSet:
             for engine in self.engines:
                 self._write(engine, self._path(engine), engine.plans)
                 runtime.bind(engine.resource, AssetFile.open(self._path(engine)))
-        self.notes = [] if any(engine.plans for engine in self.engines) else [self._why_no_plan()]
+
+    def _calibrate(self, signature: ConvertedSignature, input_fn: InputFn) -> None:
+        wanted = {_key(one.segment) for one in signature.candidates}
+        if wanted <= self._finished.keys():
+            return
+        found, count = calibrate(signature, input_fn, self._stages)
+        for candidate in signature.candidates:
+            if candidate.segment.name in found:
+                self._calibrations[_key(candidate.segment)] = found[candidate.segment.name]
+        self._note(f"{signature.key} was calibrated on {count} batches")
 
     def _complete(self, engine: Engine, observations: Sequence[Observation] | None) -> None:
-        key = (engine.segment.graph, engine.segment.nodes)
+        key = _key(engine.segment)
         if key not in self._finished:
             with self._stages.stage("precision", engine.segment.name):
-                engine.typed = apply_precision(engine.candidate.onnx, self._settings.precision)
+                engine.typed = self._typed(engine)
             if observations:
                 self._build(engine, observations)
             self._finished[key] = engine
         finished = self._finished[key]
         engine.typed, engine.plans = finished.typed, finished.plans
         engine.refusal = finished.refusal
+
+    def _typed(self, engine: Engine, convolutions: bool = True) -> TypedOnnx:
+        """A segment's ONNX in the precision asked for; FP16 where calibration didn't reach it."""
+        precision = self._settings.precision
+        calibration = self._calibrations.get(_key(engine.segment))
+        if self._settings.needs_calibration and calibration is None:
+            self._note(
+                f"{engine.segment.name} was reached by no calibration batch: it runs in FP16"
+            )
+            precision = "FP16"
+        options = dataclasses.replace(self._precision, convolutions=convolutions)
+        return apply_precision(engine.candidate.onnx, precision, calibration, options)
+
+    def _typed_for_builder(self, engine: Engine) -> TypedOnnx | None:
+        """What the builder at hand gets: TensorRT-RTX has no INT8 convolutions worth using."""
+        rtx = isinstance(self._builder, Builder) and self._builder.flavour == "tensorrt_rtx"
+        if not (rtx and engine.typed and engine.typed.precision == "INT8"):
+            return engine.typed
+        if engine.segment.op_counts.keys() & _CONVOLUTIONS:
+            self._note(
+                "TensorRT-RTX's plans keep convolutions in FP16, where it is faster than in INT8; "
+                "the ONNX that TensorRT 10 and 11 build from has them quantized"
+            )
+        return self._typed(engine, convolutions=False)
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self._remarks:
+            self._remarks.append(sentence)
 
     def build(self, signature: ConvertedSignature, input_fn: InputFn) -> None:
         """Build engines for the shapes that `input_fn` yields, seen in a native run."""
@@ -149,7 +208,12 @@ class EngineSet:
             raise RuntimeError(
                 "input_fn yields no batch that reaches an engine: yield at least one"
             )
+        pending = self._pending.pop(signature.key, None)
+        if pending:
+            self._calibrate(signature, pending)
         for engine, record in zip(self._of(signature), records, strict=True):
+            if pending:
+                engine.typed = self._typed(engine)
             if record.calls:
                 self._build(engine, record.observations)
         self.bind()
@@ -168,71 +232,19 @@ class EngineSet:
         resources = set(signature.converted.resources.values())
         return [engine for engine in self.engines if engine.resource in resources]
 
-    def _known_observations(self, signature: ConvertedSignature) -> dict[str, list[Observation]]:
-        """Segment name -> its shapes at the model's min, opt and max, where those are known."""
-        options = self._settings.options
-        specs = signature_specs(signature.frozen.function)
-        points = profile_points(specs, options.input_shapes)
-        if points is None:
-            return {}
-        graph = signature.frozen.graph
-        arguments = dict(zip(specs, graph.arguments, strict=False))
-        distinct = [points[0]] if points[0] == points[1] == points[2] else list(points)
-        with self._stages.stage("profiles", signature.key):
-            seen = [
-                infer_observations(
-                    graph,
-                    [candidate.segment for candidate in signature.candidates],
-                    {arguments[name]: shape for name, shape in point.items()},
-                )
-                for point in distinct
-            ]
-        known = {name: [one[name] for one in seen] for name in seen[0]}
-        missing = [one for one in signature.candidates if one.segment.name not in known]
-        if missing:
-            known |= self._run_at(signature, specs, distinct)
-        return known
-
-    def _run_at(
-        self,
-        signature: ConvertedSignature,
-        specs: Mapping[str, tf.TensorSpec],
-        points: Sequence[Shapes],
-    ) -> dict[str, list[Observation]]:
-        """What inference leaves open, a native run at each of the model's shapes tells."""
-        seen: dict[str, list[Observation]] = {}
-        with self._stages.stage("profiles", signature.key):
-            for point in points:
-                batch = make_batch(specs, point)
-                for record in observe(signature.converted, [batch], max_samples=0):
-                    seen.setdefault(record.segment.name, []).extend(record.observations)
-        return {name: observations for name, observations in seen.items() if observations}
-
     def _build(self, engine: Engine, observations: Sequence[Observation]) -> None:
         """Build one segment's plans; a refusal is kept as the reason why it stays native."""
-        if isinstance(self._builder, Unavailable) or engine.typed is None:
+        typed = self._typed_for_builder(engine)
+        if isinstance(self._builder, Unavailable) or typed is None:
             return
         segment = engine.segment
+        profiles = segment_profiles(segment, observations, self._settings)
         try:
             with self._stages.stage("engine", segment.name):
-                engine.plans = build_plans(
-                    engine.typed, segment.name, self._profiles(segment, observations), self._config
-                )
+                engine.plans = build_plans(typed, segment.name, profiles, self._config)
         except EngineBuildError as error:
             logging.warning("%s stays native: %s", segment.name, error)
             engine.refusal = error
-
-    def _profiles(
-        self, segment: Segment, observations: Sequence[Observation]
-    ) -> tuple[ShapeProfile, ...]:
-        if all(spec.shape.is_fully_defined() for spec in segment.inputs):
-            return ()
-        explicit = bool(self._settings.options.input_shapes) and len(observations) == 3
-        if explicit and self._settings.dynamic_shape and self._settings.strategy == "Range":
-            return (explicit_profile(*observations),)
-        if self._settings.dynamic_shape:
-            return dynamic_profiles(observations, self._settings.strategy)
-        return static_profiles(observations)
 
     def _write(self, engine: Engine, path: Path, plans: tuple[Plan, ...]) -> None:
         segment = engine.segment
@@ -248,6 +260,8 @@ class EngineSet:
                 f"no engine was built: {self._builder.reason}; the model is saved with its ONNX "
                 "segments, and engines are built later, where TensorRT is"
             )
+        if self._pending:
+            return "no engine was built yet: INT8 calibration runs in build()"
         refusals = [engine.refusal for engine in self.engines if engine.refusal]
         if refusals:
             return f"no engine was built: {refusals[0]}"
@@ -255,3 +269,7 @@ class EngineSet:
             "no engine was built yet: the input shapes aren't known; give input_shapes, or call "
             "build() with representative inputs"
         )
+
+
+def _key(segment: Segment) -> _Key:
+    return segment.graph, segment.nodes

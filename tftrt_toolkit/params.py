@@ -75,6 +75,8 @@ class ToolkitOptions:
     cache_dir: built plans are kept here and used again; None: no cache.
     signature_keys: signatures to convert; None: the one that the stock argument names.
     check: compare each segment's ONNX with its native function before it may become an engine.
+    calibrator: how thresholds come from calibration data: "sample_max", "max", "percentile",
+      "entropy" or "mse".
     show_progress: draw the stage at work on a terminal's stderr.
     """
 
@@ -88,6 +90,7 @@ class ToolkitOptions:
     cache_dir: Path | None = None
     signature_keys: Sequence[str] | None = None
     check: bool = True
+    calibrator: str = "sample_max"
     show_progress: bool = False
 
     def __post_init__(self) -> None:

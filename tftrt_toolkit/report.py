@@ -61,7 +61,7 @@ def build(
     built = {engine.segment.name: engine for engine in engines.engines} if engines else {}
     merges = [merge for result in segmentations.values() for merge in result.merges]
     return {
-        "versions": versions(),
+        "versions": versions() | (engines.builder_version if engines else {}),
         "params": _params(settings),
         "signatures": [signature.key for signature in signatures],
         "segments": [_segment_entry(segment, built.get(segment.name)) for segment in segments],

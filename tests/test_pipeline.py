@@ -1,0 +1,126 @@
+"""What later stages blame is refused with its reason, and the rest still converts."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2, engines, pipeline
+from tftrt_toolkit.artifacts import Refusal
+from tftrt_toolkit.check import verify_segment
+from tftrt_toolkit.errors import EngineBuildError, ExportError
+
+INPUT = np.random.default_rng(3).normal(size=(2, 16)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    """Two dense layers with a named node between them."""
+
+    class Model(tf.Module):
+        def __init__(self):
+            generator = tf.random.Generator.from_seed(2)
+            self.first = tf.Variable(generator.normal([16, 80]))
+            self.second = tf.Variable(generator.normal([80, 80]))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 16], tf.float32, name="x")])
+        def serve(self, x):
+            hidden = tf.nn.relu(tf.matmul(x, self.first) * 0.5 + 0.25)
+            middle = tf.nn.softsign(hidden, name="middle")
+            return {"y": tf.nn.softmax(tf.nn.relu(tf.matmul(middle, self.second) * 0.5) - 1.0)}
+
+    model = Model()
+    directory = str(tmp_path_factory.mktemp("pipeline") / "dense")
+    tf.saved_model.save(model, directory, signatures={"serving_default": model.serve})
+    return directory
+
+
+def convert(model_dir):
+    converter = TrtGraphConverterV2(
+        model_dir,
+        use_dynamic_shape=True,
+        options=ToolkitOptions(
+            compute_capabilities=("8.9",),
+            input_shapes={"x": ShapeRange((1, 16), (2, 16), (4, 16))},
+        ),
+    )
+    function = converter.convert()
+    expected = tf.saved_model.load(model_dir).signatures["serving_default"](x=INPUT)["y"]
+    np.testing.assert_allclose(function(x=tf.constant(INPUT))["y"], expected, atol=1e-6)
+    return converter.report()
+
+
+def middle(segment):
+    return next(name for name in segment.nodes if name.endswith("middle"))
+
+
+def has_middle(segment):
+    return any(name.endswith("middle") for name in segment.nodes)
+
+
+def refused_middle(report):
+    (entry,) = [one for one in report["refused"] if one["op"] == "Softsign"]
+    return entry["reason"]
+
+
+def test_nothing_is_blamed_in_a_sound_model(model_dir):
+    report = convert(model_dir)
+    assert len(report["segments"]) == 1
+    assert report["refused"] == []
+
+
+def test_a_node_that_fails_the_check_stays_native(model_dir, monkeypatch):
+    def faulty(graph, segment, onnx, samples, export):
+        result = verify_segment(graph, segment, onnx, samples, export)
+        if not has_middle(segment):
+            return result
+        blamed = {middle(segment): Refusal("check", "its ONNX gives another result")}
+        return type(result)(result.differences, result.bound, blamed, "output y differs")
+
+    monkeypatch.setattr(pipeline, "verify_segment", faulty)
+    report = convert(model_dir)
+    assert len(report["segments"]) == 2
+    assert refused_middle(report) == "its ONNX gives another result"
+
+
+def test_a_node_that_has_no_onnx_form_stays_native(model_dir, monkeypatch):
+    export = pipeline.export_segment
+
+    def faulty(graph, segment):
+        if has_middle(segment):
+            raise ExportError(segment.name, (middle(segment),), "no ONNX operator is like it")
+        return export(graph, segment)
+
+    monkeypatch.setattr(pipeline, "export_segment", faulty)
+    report = convert(model_dir)
+    assert len(report["segments"]) == 2
+    assert refused_middle(report) == "no ONNX operator is like it"
+
+
+def test_a_segment_without_a_culprit_stays_native_whole(model_dir, monkeypatch):
+    export = pipeline.export_segment
+
+    def faulty(graph, segment):
+        if has_middle(segment):
+            raise ExportError(segment.name, (), "nobody knows why")
+        return export(graph, segment)
+
+    monkeypatch.setattr(pipeline, "export_segment", faulty)
+    with pytest.raises(Exception, match="nobody knows why"):
+        convert(model_dir)
+
+
+def test_what_the_builder_refuses_is_segmented_again(model_dir, monkeypatch):
+    build = engines.build_plans
+
+    def faulty(typed, name, profiles, config):
+        names = [node.name for node in typed.model.proto.graph.node]
+        culprits = tuple(name for name in names if "middle" in name)
+        if culprits:
+            raise EngineBuildError(f"{name}: the builder refuses it: no kernel", culprits)
+        return build(typed, name, profiles, config)
+
+    monkeypatch.setattr(engines, "build_plans", faulty)
+    report = convert(model_dir)
+    assert len(report["segments"]) == 2
+    assert all(len(segment["plans"]) == 1 for segment in report["segments"])
+    assert "no kernel" in refused_middle(report)
