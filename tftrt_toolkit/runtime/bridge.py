@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Iterator
 from ctypes import c_char_p, c_double, c_int32, c_int64, c_void_p
@@ -56,6 +57,7 @@ class CCall(ctypes.Structure):
         ("num_inputs", c_int32),
         ("num_outputs", c_int32),
         ("device", c_int32),
+        ("allow_build", c_int32),
         ("stream", c_void_p),
         ("scratch", c_void_p),
         ("scratch_bytes", c_int64),
@@ -69,7 +71,7 @@ class CCall(ctypes.Structure):
         """Address of memory for an output whose shape wasn't known before; 0 if it is empty."""
         dims = (c_int64 * len(shape))(*shape)
         address = self.allocate(ctypes.addressof(self), index, len(shape), dims)
-        if not address and self.outputs[index].bytes:
+        if self.outputs[index].bytes < 0:
             raise MemoryError(f"no memory for an output of shape {shape}")
         return address or 0
 
@@ -82,6 +84,7 @@ class CPlan(ctypes.Structure):
     """TftrtPlan."""
 
     _fields_ = (
+        ("mode", c_int32),
         ("ranks", ctypes.POINTER(c_int32)),
         ("dims", ctypes.POINTER(c_int64)),
         ("scratch_bytes", c_int64),
@@ -153,7 +156,16 @@ _SIGNATURES = {
     "tftrt_set_reason": (None, (c_char_p, c_char_p)),
     "tftrt_observe": (None, (c_char_p, c_int32)),
     "tftrt_visit_stats": (None, (_Visit, c_void_p)),
+    "tftrt_time": (None, (c_char_p, c_int32)),
+    "tftrt_take_times": (c_int64, (c_char_p, ctypes.POINTER(c_double), c_int64)),
     "tftrt_close": (c_int32, (c_double,)),
+    "tftrt_device_allocate": (c_void_p, (c_int32, c_int64)),
+    "tftrt_device_free": (None, (c_int32, c_void_p)),
+    "tftrt_device_functions": (
+        c_int32,
+        (c_int32, ctypes.POINTER(c_void_p), ctypes.POINTER(c_void_p)),
+    ),
+    "tftrt_device_foreign_streams": (None, (c_int32, c_int32)),
 }
 
 
@@ -223,6 +235,43 @@ class OpLibrary:
         self._functions.tftrt_visit_stats(_Visit(visit), None)
         return iter(found)
 
+    def time(self, resource: str, on: bool) -> None:
+        """Wait for the device around each call of the resource's segment, and keep its time."""
+        self._functions.tftrt_time(resource.encode(), int(on))
+
+    def take_times(self, resource: str) -> list[float]:
+        """Seconds of each call since it was last asked, in the order of their ends."""
+        count = self._functions.tftrt_take_times(resource.encode(), None, 0)
+        times = (c_double * count)()
+        taken = self._functions.tftrt_take_times(resource.encode(), times, count)
+        return list(times[:taken])
+
     def close(self, seconds: float) -> bool:
         """Let no call into Python begin any more; False if some are still in flight."""
         return bool(self._functions.tftrt_close(seconds))
+
+    def device_allocate(self, device: int, size: int) -> int:
+        """Address of `size` bytes of TensorFlow's memory on a GPU; 0 if there is none."""
+        return self._functions.tftrt_device_allocate(device, size) or 0
+
+    def device_free(self, device: int, address: int) -> None:
+        """Give it back, in the order of TensorFlow's stream."""
+        self._functions.tftrt_device_free(device, address)
+
+    def device_functions(self, device: int) -> tuple[int, int]:
+        """Addresses of `void* allocate(size_t)` and `void free(void*)` for one GPU."""
+        allocate, free = c_void_p(), c_void_p()
+        if not self._functions.tftrt_device_functions(
+            device, ctypes.byref(allocate), ctypes.byref(free)
+        ):
+            raise RuntimeLoadError(f"GPU {device} is beyond those that the op library serves")
+        return allocate.value or 0, free.value or 0
+
+    @contextlib.contextmanager
+    def foreign_stream(self, device: int) -> Iterator[None]:
+        """Inside, memory from TensorFlow's pool may be written on any stream at once."""
+        self._functions.tftrt_device_foreign_streams(device, 1)
+        try:
+            yield
+        finally:
+            self._functions.tftrt_device_foreign_streams(device, -1)

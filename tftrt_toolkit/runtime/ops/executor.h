@@ -33,13 +33,14 @@ struct TftrtTensor {
   int32_t dtype;
 };
 
-// One call of one segment. Resource inputs (variables' handles) are left out.
+// One call of one segment. What only its weights are read from is left out of the inputs.
 struct TftrtCall {
   const TftrtTensor* inputs;
   TftrtTensor* outputs;  // `data` is null where the shape wasn't known beforehand
   int32_t num_inputs;
   int32_t num_outputs;
   int32_t device;  // CUDA ordinal, or -1 on the CPU
+  int32_t allow_build;  // the node allows engines to be built while the model runs
   void* stream;    // TensorFlow's CUstream; all work must be enqueued there
   void* scratch;   // freed, in stream order, when the call returns
   int64_t scratch_bytes;
@@ -52,6 +53,7 @@ struct TftrtCall {
 
 // What an executor needs to run inputs of given shapes on a given device.
 struct TftrtPlan {
+  int32_t mode;    // kTftrtExecutor unless these shapes are better run natively or by XLA
   int32_t* ranks;  // of each output; -1: known only when it has run
   int64_t* dims;   // kTftrtMaxRank for each output
   int64_t scratch_bytes;

@@ -1,8 +1,6 @@
 #include "slots.h"
 
-#include <chrono>
-#include <condition_variable>
-#include <cstdio>
+#include <algorithm>
 
 namespace tftrt {
 namespace {
@@ -10,23 +8,12 @@ namespace {
 // Models with many shapes in turn would otherwise keep a plan for each for ever.
 constexpr size_t kMaxPlans = 64;
 
-struct Gate {
-  std::mutex mutex;
-  std::condition_variable left;
-  std::atomic<int> inside{0};
-  std::atomic<bool> closed{false};
-};
-
 struct Table {
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<Slot>> slots;
 };
 
 // Never destroyed: threads may still run kernels while static destructors do.
-Gate& gate() {
-  static Gate* gate = new Gate;
-  return *gate;
-}
 Table& table() {
   static Table* table = new Table;
   return *table;
@@ -38,30 +25,6 @@ TftrtCallbacks& mutable_callbacks() {
 std::atomic<bool> strict_mode{false};
 
 }  // namespace
-
-bool PythonGate::Enter() {
-  Gate& g = gate();
-  g.inside.fetch_add(1);
-  if (!g.closed.load()) return true;
-  Leave();
-  return false;
-}
-
-void PythonGate::Leave() {
-  Gate& g = gate();
-  if (g.inside.fetch_sub(1) == 1 && g.closed.load()) {
-    std::lock_guard<std::mutex> lock(g.mutex);
-    g.left.notify_all();
-  }
-}
-
-bool PythonGate::Close(double seconds) {
-  Gate& g = gate();
-  std::unique_lock<std::mutex> lock(g.mutex);
-  g.closed.store(true);
-  return g.left.wait_for(lock, std::chrono::duration<double>(seconds),
-                         [&] { return g.inside.load() == 0; });
-}
 
 Plan::~Plan() {
   PythonCall python;
@@ -85,10 +48,11 @@ TftrtStatus Binding::Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const
   }
   std::vector<int32_t> ranks(call->num_outputs, -1);
   std::vector<int64_t> dims(static_cast<size_t>(call->num_outputs) * kTftrtMaxRank, 0);
-  TftrtPlan answer{ranks.data(), dims.data(), 0, 0};
+  TftrtPlan answer{kTftrtExecutor, ranks.data(), dims.data(), 0, 0};
   const auto status = static_cast<TftrtStatus>(executor.prepare(executor.id, call, &answer));
   if (status != kTftrtOk) return status;
   auto made = std::make_shared<Plan>(executor);
+  made->mode = static_cast<TftrtMode>(answer.mode);
   made->token = answer.token;
   made->scratch_bytes = answer.scratch_bytes;
   made->outputs.resize(call->num_outputs);
@@ -147,14 +111,31 @@ bool Slot::idle() const {
   return binding_ == nullptr && loads_ == 0 && observers.load() == 0;
 }
 
-void Slot::SetReason(const std::string& reason) {
+bool Slot::SetReason(const std::string& reason) {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (reason_ == reason) return false;
   reason_ = reason;
+  return true;
 }
 
 std::string Slot::reason() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return reason_;
+}
+
+void Slot::AddTime(double seconds) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  times_.push_back(seconds);
+}
+
+int64_t Slot::TakeTimes(double* times, int64_t count) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const int64_t held = static_cast<int64_t>(times_.size());
+  if (times == nullptr) return held;
+  count = std::min(count, held);
+  std::copy_n(times_.begin(), count, times);
+  times_.erase(times_.begin(), times_.begin() + count);
+  return count;
 }
 
 std::shared_ptr<Slot> GetSlot(const std::string& resource) {
@@ -221,6 +202,12 @@ void tftrt_observe(const char* resource, int32_t change) {
   tftrt::SweepSlot(std::move(slot));
 }
 
+void tftrt_time(const char* resource, int32_t on) { tftrt::GetSlot(resource)->timed = on != 0; }
+
+int64_t tftrt_take_times(const char* resource, double* times, int64_t count) {
+  return tftrt::GetSlot(resource)->TakeTimes(times, count);
+}
+
 void tftrt_visit_stats(void (*visit)(const TftrtStats*, void*), void* context) {
   std::vector<std::shared_ptr<tftrt::Slot>> slots;
   {
@@ -241,5 +228,5 @@ void tftrt_visit_stats(void (*visit)(const TftrtStats*, void*), void* context) {
 }
 
 // No call into Python begins after this; waits for those in flight. 0 if some still are.
-int32_t tftrt_close(double seconds) { return tftrt::PythonGate::Close(seconds) ? 1 : 0; }
+int32_t tftrt_close(double seconds) { return tftrt::CloseGate(seconds) ? 1 : 0; }
 }

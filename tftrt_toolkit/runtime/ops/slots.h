@@ -10,32 +10,9 @@
 #include <vector>
 
 #include "executor.h"
+#include "python_gate.h"
 
 namespace tftrt {
-
-// Guards every call into Python: after Close() none begins, and Close() waits for those in flight,
-// because a thread that asks for the interpreter's lock while Python finalises never returns.
-class PythonGate {
- public:
-  static bool Enter();
-  static void Leave();
-  // False if calls were still in flight after `seconds`.
-  static bool Close(double seconds);
-};
-
-class PythonCall {
- public:
-  PythonCall() : open_(PythonGate::Enter()) {}
-  ~PythonCall() {
-    if (open_) PythonGate::Leave();
-  }
-  PythonCall(const PythonCall&) = delete;
-  PythonCall& operator=(const PythonCall&) = delete;
-  explicit operator bool() const { return open_; }
-
- private:
-  const bool open_;
-};
 
 // Shapes, device and stream of a call, flattened.
 using PlanKey = std::vector<int64_t>;
@@ -50,6 +27,7 @@ struct Plan {
   explicit Plan(const TftrtExecutor& executor) : executor(executor) {}
   ~Plan();
   const TftrtExecutor executor;
+  TftrtMode mode = kTftrtExecutor;
   int64_t token = 0;
   int64_t scratch_bytes = 0;
   std::vector<OutputShape> outputs;
@@ -94,17 +72,24 @@ class Slot {
   bool DropLoad();
   bool idle() const;
 
-  void SetReason(const std::string& reason);
+  // True if it is another than before.
+  bool SetReason(const std::string& reason);
   std::string reason() const;
+
+  void AddTime(double seconds);
+  // Moves out at most `count` times; with null, only counts them.
+  int64_t TakeTimes(double* times, int64_t count);
 
   const std::string resource;
   std::atomic<int> observers{0};
+  std::atomic<bool> timed{false};
   Counters counters;
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<Binding> binding_;
   std::string reason_;
+  std::vector<double> times_;
   int loads_ = 0;
   bool held_ = false;
 };

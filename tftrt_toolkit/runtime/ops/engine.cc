@@ -1,0 +1,307 @@
+#include "engine.h"
+
+#include <cstdio>
+
+#include "device_memory.h"
+#include "tensorflow/core/profiler/lib/traceme.h"
+
+namespace tftrt {
+
+using ::tensorflow::DT_INT32;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+namespace {
+
+constexpr int kMessageBytes = 512;
+
+int64_t NanosecondsSince(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+}
+
+void Count(std::atomic<int64_t>& counter, int64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+TftrtStatus Refuse(TftrtCall* call, TftrtStatus status, const absl::Status& why) {
+  std::snprintf(call->message, call->message_bytes, "%s", std::string(why.message()).c_str());
+  return status;
+}
+
+// TftrtCall::allocate.
+void* AllocateOutput(TftrtCall* call, int32_t index, int32_t rank, const int64_t* dims) {
+  auto* context = static_cast<OpKernelContext*>(call->context);
+  TensorShape shape;
+  Tensor* output = nullptr;
+  TftrtTensor& view = call->outputs[index];
+  if (!tensorflow::TensorShapeUtils::MakeShape(dims, rank, &shape).ok() ||
+      !context->allocate_output(index, shape, &output).ok()) {
+    view.bytes = -1;  // tells a failure from an empty tensor, which may have no address either
+    return nullptr;
+  }
+  view.data = output->data();
+  view.bytes = static_cast<int64_t>(output->TotalBytes());
+  view.rank = rank;
+  return view.data;
+}
+
+bool HasInt32(OpKernelConstruction* construction) {
+  for (int i = 0; i < construction->num_inputs(); ++i) {
+    if (construction->input_type(i) == DT_INT32) return true;
+  }
+  for (int i = 0; i < construction->num_outputs(); ++i) {
+    if (construction->output_type(i) == DT_INT32) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Engine::Engine(OpKernelConstruction* construction) {
+  std::string resource;
+  std::vector<tensorflow::PartialTensorShape> input_shapes;
+  tensorflow::NameAttrList function;
+  OP_REQUIRES_OK(construction, construction->GetAttr("input_shapes", &input_shapes));
+  OP_REQUIRES_OK(construction, construction->GetAttr("segment_func", &function));
+  OP_REQUIRES_OK(construction, construction->GetAttr("segment_funcdef_name", &resource));
+  if (construction->HasAttr("_allow_build_at_runtime")) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("_allow_build_at_runtime", &allow_build_));
+  }
+  // The segment's own inputs come first; what its weights are read from follows.
+  own_inputs_ = input_shapes.size();
+  if (resource.empty()) {
+    // Models that stock TF-TRT converted name the resource by the node's last path component.
+    const std::string& node = construction->def().name();
+    resource = node.substr(node.rfind('/') + 1);
+    own_inputs_ = construction->num_inputs();
+  }
+  slot_ = GetSlot(resource);
+  on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
+  const bool ints_on_device = on_gpu_ && HasInt32(construction);
+  native_ = std::make_unique<NativeFunction>(function, /*xla=*/false, ints_on_device);
+  xla_ = std::make_unique<NativeFunction>(function, /*xla=*/true, ints_on_device);
+}
+
+Engine::~Engine() {
+  if (slot_ != nullptr) SweepSlot(std::move(slot_));
+}
+
+absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
+  *way = Way::kNative;
+  if (observed()) return absl::OkStatus();
+  const std::shared_ptr<Binding> binding = slot_->binding();
+  if (binding == nullptr) return strict() ? StrictError(slot_->reason()) : absl::OkStatus();
+  if (binding->mode != kTftrtExecutor) {
+    if (binding->mode == kTftrtXla) *way = Way::kXla;
+    return absl::OkStatus();
+  }
+  PythonCall python;
+  if (!python) return absl::OkStatus();  // the process is exiting
+  const auto start = Clock::now();
+  tensorflow::profiler::TraceMe range(
+      [&] { return absl::StrCat(slot_->resource, " [", binding->label, "]"); });
+  char message[kMessageBytes] = "";
+  TftrtCall call{};
+  call.message = message;
+  call.message_bytes = sizeof(message);
+  const TftrtStatus status = Execute(context, *binding, &call, way);
+  if (status != kTftrtOk) {
+    // What the executor was given for its outputs; the native function brings its own.
+    for (int i = 0; i < context->num_outputs(); ++i) delete context->release_output(i).tensor;
+    return FallBack(binding, status, message);
+  }
+  if (*way == Way::kDone) {
+    Count(slot_->counters.calls);
+    Count(slot_->counters.nanoseconds, NanosecondsSince(start));
+  }
+  return absl::OkStatus();
+}
+
+TftrtStatus Engine::Execute(OpKernelContext* context, Binding& binding, TftrtCall* call, Way* way) {
+  TensorViews inputs;
+  PlanKey key = DescribeInputs(context, call, &inputs);
+  absl::InlinedVector<TftrtTensor, 4> outputs(context->num_outputs(), TftrtTensor{});
+  for (int i = 0; i < context->num_outputs(); ++i) {
+    outputs[i].dtype = static_cast<int32_t>(context->expected_output_dtype(i));
+  }
+  call->num_outputs = context->num_outputs();
+  call->outputs = outputs.data();
+  call->context = context;
+  call->allocate = AllocateOutput;
+  std::shared_ptr<const Plan> plan;
+  TftrtStatus status = binding.Prepare(std::move(key), call, &plan);
+  if (status != kTftrtOk) return status;
+  if (plan->mode != kTftrtExecutor) {
+    *way = plan->mode == kTftrtXla ? Way::kXla : Way::kNative;
+    return kTftrtOk;
+  }
+  Tensor scratch;
+  status = AllocateKnown(context, *plan, &scratch, call);
+  if (status != kTftrtOk) return status;
+  status = static_cast<TftrtStatus>(binding.executor.enqueue(plan->token, call));
+  if (status != kTftrtOk) return status;
+  for (int i = 0; i < call->num_outputs; ++i) {
+    if (context->mutable_output(i) == nullptr) {
+      return Refuse(call, kTftrtFailed,
+                    absl::InternalError(absl::StrCat("output ", i, " was not written")));
+    }
+  }
+  *way = Way::kDone;
+  return kTftrtOk;
+}
+
+PlanKey Engine::DescribeInputs(OpKernelContext* context, TftrtCall* call,
+                               TensorViews* inputs) const {
+  call->device = -1;
+  call->allow_build = allow_build_;
+  if (on_gpu_) {
+    auto* stream = context->op_device_context()->stream();
+    call->device = stream->parent()->device_ordinal();
+    call->stream = stream->platform_specific_handle().stream;
+    RememberDevice(call->device, context, stream);
+  }
+  PlanKey key{call->device, reinterpret_cast<int64_t>(call->stream)};
+  for (int i = 0; i < context->num_inputs(); ++i) {
+    const Tensor& tensor = context->input(i);
+    if (!IsOwnInput(i, tensor)) continue;
+    inputs->Add(tensor);
+    key.push_back(tensor.dims());
+    for (int d = 0; d < tensor.dims(); ++d) key.push_back(tensor.dim_size(d));
+  }
+  call->num_inputs = inputs->size();
+  call->inputs = inputs->Finish();
+  return key;
+}
+
+// Declines where memory is short: TensorFlow needs less at once, op by op.
+TftrtStatus Engine::AllocateKnown(OpKernelContext* context, const Plan& plan, Tensor* scratch,
+                                  TftrtCall* call) const {
+  if (plan.scratch_bytes > 0) {
+    const absl::Status status = context->allocate_temp(
+        tensorflow::DT_UINT8, TensorShape({plan.scratch_bytes}), scratch);
+    if (!status.ok()) return Refuse(call, kTftrtDeclined, status);
+    call->scratch = scratch->data();
+    call->scratch_bytes = plan.scratch_bytes;
+  }
+  for (int i = 0; i < call->num_outputs; ++i) {
+    if (!plan.outputs[i].known) continue;
+    const auto& dims = plan.outputs[i].dims;
+    AllocateOutput(call, i, static_cast<int32_t>(dims.size()), dims.data());
+    if (call->outputs[i].bytes < 0) {
+      return Refuse(call, kTftrtDeclined,
+                    absl::ResourceExhaustedError(absl::StrCat("no memory for output ", i)));
+    }
+    call->outputs[i].dims = dims.data();
+  }
+  return kTftrtOk;
+}
+
+absl::Status Engine::FallBack(const std::shared_ptr<Binding>& binding, TftrtStatus status,
+                              const std::string& message) {
+  Count(status == kTftrtDeclined ? slot_->counters.declined : slot_->counters.failed);
+  if (status != kTftrtDeclined) slot_->Retire(binding);
+  if (slot_->SetReason(message)) {  // repeated reasons are told once
+    PythonCall python;
+    if (python && callbacks().fell_back != nullptr) {
+      callbacks().fell_back(slot_->resource.c_str(), binding->label.c_str(), status,
+                            message.c_str());
+    }
+  }
+  return strict() ? StrictError(message) : absl::OkStatus();
+}
+
+absl::Status Engine::XlaFailed(const absl::Status& status) {
+  const std::shared_ptr<Binding> binding = slot_->binding();
+  if (binding == nullptr || absl::IsCancelled(status)) return status;
+  return FallBack(binding, kTftrtFailed, std::string(status.message()));
+}
+
+absl::Status Engine::StrictError(const std::string& reason) const {
+  return absl::FailedPreconditionError(
+      absl::StrCat(slot_->resource, " would run natively, which the strict mode forbids: ",
+                   reason.empty() ? "no executor is bound" : reason));
+}
+
+absl::Status Engine::GetFunction(OpKernelContext* context, Way way,
+                                 tensorflow::FunctionLibraryRuntime::Handle* handle) {
+  return (way == Way::kXla ? xla_ : native_)->Get(context->function_library(), handle);
+}
+
+absl::Status Engine::Finish(OpKernelContext* context, const NativeRun& run, Way way,
+                            Clock::time_point start) {
+  if (run.outputs.size() != static_cast<size_t>(context->num_outputs())) {
+    return absl::InternalError(absl::StrCat(slot_->resource, ": the native function gave ",
+                                            run.outputs.size(), " outputs, the op has ",
+                                            context->num_outputs()));
+  }
+  if (observed()) TF_RETURN_IF_ERROR(TellObservers(context, run));
+  for (size_t i = 0; i < run.outputs.size(); ++i) {
+    context->set_output(static_cast<int>(i), run.outputs[i]);
+  }
+  Counters& counters = slot_->counters;
+  Count(way == Way::kXla ? counters.calls : counters.native_calls);
+  Count(way == Way::kXla ? counters.nanoseconds : counters.native_nanoseconds,
+        NanosecondsSince(start));
+  return absl::OkStatus();
+}
+
+bool Engine::IsOwnInput(size_t index, const Tensor& tensor) const {
+  return index < own_inputs_ && tensor.dtype() != tensorflow::DT_RESOURCE;
+}
+
+absl::Status Engine::TellObservers(OpKernelContext* context, const NativeRun& run) {
+  TensorViews inputs, outputs;
+  for (size_t i = 0; i < run.inputs.size(); ++i) {
+    if (!IsOwnInput(i, run.inputs[i])) continue;
+    TF_RETURN_IF_ERROR(AddOnHost(context, run.inputs[i], &inputs));
+  }
+  for (const Tensor& tensor : run.outputs) {
+    TF_RETURN_IF_ERROR(AddOnHost(context, tensor, &outputs));
+  }
+  TftrtCall call{};
+  call.device = -1;
+  call.inputs = inputs.Finish();
+  call.num_inputs = inputs.size();
+  call.outputs = outputs.Finish();
+  call.num_outputs = outputs.size();
+  Count(slot_->counters.observed);
+  PythonCall python;
+  if (python && callbacks().observed != nullptr) {
+    callbacks().observed(slot_->resource.c_str(), &call);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::AddOnHost(OpKernelContext* context, const Tensor& tensor,
+                               TensorViews* views) const {
+  if (!on_gpu_) {
+    views->Add(tensor);
+    return absl::OkStatus();
+  }
+  Tensor host(tensor.dtype(), tensor.shape());
+  TF_RETURN_IF_ERROR(context->op_device_context()->CopyDeviceTensorToCPUSync(
+      &tensor, slot_->resource, static_cast<tensorflow::Device*>(context->device()), &host));
+  views->Add(host);
+  return absl::OkStatus();
+}
+
+Clock::time_point Engine::StartTime(OpKernelContext* context) const {
+  if (slot_->timed) WaitForDevice(context);
+  return Clock::now();
+}
+
+void Engine::KeepTime(OpKernelContext* context, Clock::time_point start) const {
+  if (!slot_->timed) return;
+  WaitForDevice(context);
+  slot_->AddTime(static_cast<double>(NanosecondsSince(start)) / 1e9);
+}
+
+void Engine::WaitForDevice(OpKernelContext* context) const {
+  if (!on_gpu_) return;
+  const absl::Status status = context->op_device_context()->stream()->BlockHostUntilDone();
+  if (!status.ok()) LOG(ERROR) << slot_->resource << ": " << status;
+}
+
+}  // namespace tftrt

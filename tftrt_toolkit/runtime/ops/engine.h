@@ -1,0 +1,73 @@
+// What TRTEngineOp does, whichever way its kernel is scheduled.
+#ifndef TFTRT_TOOLKIT_RUNTIME_OPS_ENGINE_H_
+#define TFTRT_TOOLKIT_RUNTIME_OPS_ENGINE_H_
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "executor.h"
+#include "native_function.h"
+#include "slots.h"
+#include "tensor_views.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace tftrt {
+
+using Clock = std::chrono::steady_clock;
+
+class Engine {
+ public:
+  // How a call goes on: not at all, or by the native function, run op by op or compiled by XLA.
+  enum class Way { kDone, kNative, kXla };
+
+  explicit Engine(tensorflow::OpKernelConstruction* construction);
+  ~Engine();
+
+  // Runs the bound executor, or says how to run the segment instead. An error only in the strict
+  // mode.
+  absl::Status TryExecutor(tensorflow::OpKernelContext* context, Way* way);
+
+  absl::Status GetFunction(tensorflow::OpKernelContext* context, Way way,
+                           tensorflow::FunctionLibraryRuntime::Handle* handle);
+
+  // The native function was run: hands its outputs on, counts the call, tells observers of it.
+  absl::Status Finish(tensorflow::OpKernelContext* context, const NativeRun& run, Way way,
+                      Clock::time_point start);
+
+  // XLA couldn't compile or run the segment: it runs op by op from now on.
+  absl::Status XlaFailed(const absl::Status& status);
+
+  // The present, once the device is idle if calls are being timed.
+  Clock::time_point StartTime(tensorflow::OpKernelContext* context) const;
+  // Keeps the time since then, if calls are being timed.
+  void KeepTime(tensorflow::OpKernelContext* context, Clock::time_point start) const;
+
+ private:
+  bool observed() const { return slot_->observers.load(std::memory_order_relaxed) > 0; }
+  bool IsOwnInput(size_t index, const tensorflow::Tensor& tensor) const;
+  TftrtStatus Execute(tensorflow::OpKernelContext* context, Binding& binding, TftrtCall* call,
+                      Way* way);
+  PlanKey DescribeInputs(tensorflow::OpKernelContext* context, TftrtCall* call,
+                         TensorViews* inputs) const;
+  TftrtStatus AllocateKnown(tensorflow::OpKernelContext* context, const Plan& plan,
+                            tensorflow::Tensor* scratch, TftrtCall* call) const;
+  absl::Status FallBack(const std::shared_ptr<Binding>& binding, TftrtStatus status,
+                        const std::string& message);
+  absl::Status StrictError(const std::string& reason) const;
+  absl::Status TellObservers(tensorflow::OpKernelContext* context, const NativeRun& run);
+  absl::Status AddOnHost(tensorflow::OpKernelContext* context, const tensorflow::Tensor& tensor,
+                         TensorViews* views) const;
+  void WaitForDevice(tensorflow::OpKernelContext* context) const;
+
+  std::shared_ptr<Slot> slot_;
+  std::unique_ptr<NativeFunction> native_;
+  std::unique_ptr<NativeFunction> xla_;
+  size_t own_inputs_ = 0;
+  bool on_gpu_ = false;
+  bool allow_build_ = true;
+};
+
+}  // namespace tftrt
+
+#endif  // TFTRT_TOOLKIT_RUNTIME_OPS_ENGINE_H_
