@@ -43,7 +43,7 @@ def to_session(
     weights_as_inputs: bool = False,
     optimize: bool = True,
     threads: int = 0,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    providers: Sequence[str | tuple[str, Mapping[str, str]]] = ("CPUExecutionProvider",),
 ) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session of `model`, whose weights are never serialised.
 

@@ -15,6 +15,7 @@ def new_resource():
 
 def engine(inputs, function, resource, name="scope/TRTEngineOp_000_000", **attributes):
     """A TRTEngineOp whose native function is `function`, a ConcreteFunction."""
+    inputs = [tf.convert_to_tensor(value) for value in inputs]
     return ops.trt_engine_op(
         in_tensor=inputs,
         serialized_segment="",
@@ -23,6 +24,7 @@ def engine(inputs, function, resource, name="scope/TRTEngineOp_000_000", **attri
         precision_mode="FP32",
         segment_func=function,
         segment_funcdef_name=resource,
+        input_shapes=[tensor.shape for tensor in inputs if tensor.dtype != tf.resource],
         output_shapes=[tensor.shape for tensor in function.outputs],
         name=name,
         **attributes,

@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from engines import double_plus, engine, model_of, new_resource
 
+from tests.runtime.engines import double_plus, engine, model_of, new_resource
 from tftrt_toolkit import runtime
 
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from engines import double_plus, engine, model_of, new_resource
 from google.protobuf import text_format
 from tensorflow.core.framework import op_def_pb2
 from tensorflow.python.framework import op_def_registry
 
+from tests.runtime.engines import double_plus, engine, model_of, new_resource
 from tftrt_toolkit import runtime
 from tftrt_toolkit.runtime import ops
 

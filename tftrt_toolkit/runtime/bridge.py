@@ -105,6 +105,7 @@ class CExecutor(ctypes.Structure):
         ("prepare", Prepare),
         ("enqueue", Enqueue),
         ("forget", Forget),
+        ("trim", Forget),
         ("release", Forget),
     )
 
@@ -113,7 +114,6 @@ Initialize = ctypes.CFUNCTYPE(c_int32, c_char_p, c_char_p, c_int64, c_void_p, c_
 Serialize = ctypes.CFUNCTYPE(c_int32, c_char_p, c_char_p, c_void_p, c_int32)
 FellBack = ctypes.CFUNCTYPE(None, c_char_p, c_char_p, c_int32, c_char_p)
 Observed = ctypes.CFUNCTYPE(None, c_char_p, ctypes.POINTER(CCall))
-Dropped = ctypes.CFUNCTYPE(None, c_char_p)
 
 
 class CCallbacks(ctypes.Structure):
@@ -124,7 +124,6 @@ class CCallbacks(ctypes.Structure):
         ("serialize", Serialize),
         ("fell_back", FellBack),
         ("observed", Observed),
-        ("dropped", Dropped),
     )
 
 

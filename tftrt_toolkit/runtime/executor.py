@@ -80,7 +80,7 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Free everything: no call is in flight and none will come."""
+        """Free everything: no call is in flight. A call that comes all the same finds it open."""
 
 
 _ids = itertools.count(1)
@@ -92,12 +92,12 @@ _runs: dict[int, Callable[[CCall], None]] = {}
 def install(resource: str, executor: Executor, *, hold: bool) -> None:
     """Let `executor` run the resource's segment; it is closed when it is unbound and idle.
 
-    hold: it stays bound when the models that use the resource are dropped.
+    hold: it isn't closed either when no model and no function that uses the resource is left.
     """
     identity = next(_ids)
     with _lock:
         _executors[identity] = executor
-    functions = CExecutor(identity, _prepare, _enqueue, _forget, _release)
+    functions = CExecutor(identity, _prepare, _enqueue, _forget, _trim, _release)
     op_library().bind(resource, executor.name, bridge.EXECUTOR, functions, hold)
 
 
@@ -140,6 +140,11 @@ def _enqueue(token: int, address: int) -> int:
 @bridge.Forget
 def _forget(token: int) -> None:
     _runs.pop(token, None)
+
+
+@bridge.Forget
+def _trim(identity: int) -> None:
+    _executors[identity].close()
 
 
 @bridge.Forget

@@ -102,7 +102,8 @@ def _compile(library: Path) -> None:
             f"the compiler {compiler} isn't there and TensorFlow {tf.__version__} needs the op "
             "library compiled once: install g++ (e.g. apt-get install g++), or set CXX"
         )
-    logging.info("compiling the ops for TensorFlow %s into %s", tf.__version__, library)
+    # A warning, because it is the one level seen by default, and the user waits.
+    logging.warning("compiling the ops for TensorFlow %s, once, into %s", tf.__version__, library)
     handle, unfinished = tempfile.mkstemp(suffix=".so", dir=library.parent)
     os.close(handle)
     command = [

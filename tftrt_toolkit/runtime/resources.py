@@ -5,64 +5,194 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import tensorflow as tf
 from absl import logging
 
 from tftrt_toolkit.asset import AssetFile
-from tftrt_toolkit.errors import AssetError
+from tftrt_toolkit.errors import AssetError, InternalError, ToolkitError
 from tftrt_toolkit.runtime import bridge
-from tftrt_toolkit.runtime.loading import callback, op_library
+from tftrt_toolkit.runtime.executor import Executor, install
+from tftrt_toolkit.runtime.loading import callback, load_ops, op_library
+from tftrt_toolkit.runtime.onnxruntime_executor import OnnxRuntimeExecutor
+from tftrt_toolkit.runtime.selection import Choice, allowed_executors, check_names, choose
 
 _lock = threading.Lock()
-_assets: dict[str, Path] = {}
+# Resource -> the asset's file, and all that its choice of an executor depended on.
+_bound: dict[str, tuple[Path, tuple[Any, ...]]] = {}
+# Directories that `load` is loading now -> the executors that were asked for. The ops run in
+# TensorFlow's threads, so the asset's path alone tells which load they belong to.
+_loading: dict[Path, tuple[str, ...]] = {}
 
 
-def bind(resource_name: str, asset: AssetFile | None) -> None:
+def bind(
+    resource_name: str, asset: AssetFile | None, *, executors: Sequence[str] | None = None
+) -> Choice | None:
     """Choose an executor for a resource from its asset; None: unbind it, it runs natively.
 
-    Stays bound, whatever models are dropped, until it is bound anew. Calls in flight end with the
-    executor that they began with. Raises as `load_ops` does.
+    Stays bound and loaded, whatever models are dropped, until it is bound anew. Calls in flight end
+    with the executor that they began with. executors: instead of those of `set_executors`. Returns
+    what was chosen, and why. Raises as `load_ops` does, and InvalidArgumentError on an unknown executor.
     """
+    if asset is None:
+        with _lock:
+            _bound.pop(resource_name, None)
+        op_library().unbind(resource_name)
+        return None
+    allowed = allowed_executors()
+    if executors is not None:
+        allowed = check_names(executors, "executors")
+    return _bind(resource_name, asset, allowed, max_cached_engines=1, hold=True)
+
+
+def _bind(
+    resource: str,
+    asset: AssetFile,
+    allowed: tuple[str, ...],
+    max_cached_engines: int,
+    hold: bool,
+) -> Choice:
+    choice = choose(asset.manifest, allowed)
     with _lock:
-        if asset is None:
-            _assets.pop(resource_name, None)
-        else:
-            _assets[resource_name] = asset.path
-    op_library().unbind(resource_name)
+        _bound[resource] = (asset.path, _identity(asset.path, allowed))
+    library = op_library()
+    if choice.executor == "xla":
+        library.bind(resource, "xla", bridge.XLA, None, hold)
+    elif choice.executor != "native":
+        install(resource, make_executor(choice, asset, max_cached_engines), hold=hold)
+    elif choice.reasons or not allowed:
+        library.unbind(resource)
+        library.set_reason(resource, choice.reason)
+    else:
+        library.bind(resource, "native", bridge.NATIVE, None, hold)
+    return choice
+
+
+def make_executor(choice: Choice, asset: AssetFile, max_cached_engines: int) -> Executor:
+    """The executor that was chosen; it loads what it needs at its first call."""
+    if choice.executor == "onnxruntime":
+        return OnnxRuntimeExecutor(asset)
+    raise InternalError(f"no executor is called {choice.executor!r}")
+
+
+def load(
+    directory: str | os.PathLike[str],
+    tags: Sequence[str] | None = None,
+    *,
+    executors: Sequence[str] | None = None,
+) -> Any:
+    """`tf.saved_model.load`, with the executors that this model's segments may run by.
+
+    executors: as in `set_executors`; None: those that hold for the process. Raises as `load_ops`
+    and the loader do, and InvalidArgumentError on an unknown executor.
+    """
+    load_ops()
+    if executors is None:
+        return tf.saved_model.load(os.fspath(directory), tags=tags)
+    path = Path(directory).absolute()
+    with _lock:
+        _loading[path] = check_names(executors, "executors")
+    try:
+        return tf.saved_model.load(os.fspath(directory), tags=tags)
+    finally:
+        with _lock:
+            _loading.pop(path, None)
 
 
 @callback("initialize")
-def _initialize(
-    resource: bytes, filename: bytes, _max_cached: int, _message: int, _size: int
-) -> int:
+def _initialize(resource: bytes, filename: bytes, max_cached: int, message: int, size: int) -> int:
+    """A segment of a SavedModel that is being loaded: whatever its asset holds, the model loads."""
     name, path = resource.decode(), Path(os.fsdecode(filename))
     try:
-        asset = AssetFile.open(path)
+        allowed = _allowed_for(path)
+        with _lock:
+            same = _bound.get(name) == (path, _identity(path, allowed))
+        if same:  # the model is loaded a second time
+            return bridge.OK
+        if is_stock_asset(path):
+            _stays_native(name, "its engine is of stock TF-TRT, for TensorRT 8: convert the model")
+            return bridge.OK
+        choice = _bind(name, AssetFile.open(path), allowed, max_cached, hold=False)
+        if choice.executor == "native" and choice.reasons:
+            logging.warning("%s runs natively: %s", name, choice.reason)
+        else:
+            logging.info("%s runs by %s", name, choice.executor)
     except AssetError as error:
-        logging.warning("%s runs natively: %s", name, error)
-        op_library().set_reason(name, str(error))
-        return bridge.OK
-    with _lock:
-        _assets[name] = asset.path
+        _stays_native(name, str(error))
+    except ToolkitError as error:  # what the user asked for can't be
+        bridge.write_text(message, size, str(error))
+        return bridge.FAILED
     return bridge.OK
+
+
+def _identity(path: Path, allowed: tuple[str, ...]) -> tuple[Any, ...]:
+    """Differs if another file lies there now, or other executors are allowed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (allowed,)
+    return status.st_ino, status.st_mtime_ns, status.st_size, allowed
+
+
+def _allowed_for(path: Path) -> tuple[str, ...]:
+    with _lock:
+        for directory in path.absolute().parents:
+            if directory in _loading:
+                return _loading[directory]
+    return allowed_executors()
+
+
+def _stays_native(resource: str, reason: str) -> None:
+    op_library().set_reason(resource, reason)
+    logging.warning("%s runs natively: %s", resource, reason)
+
+
+def is_stock_asset(path: Path) -> bool:
+    """Whether a file holds stock TF-TRT's serialized engines: TFRecords of TRTEngineInstance.
+
+    A record begins with its length in 8 bytes, and a checksum of these in 4.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    if not head:  # stock TF-TRT writes an empty file where it has built nothing
+        return True
+    return len(head) == 12 and _masked_crc32c(head[:8]) == int.from_bytes(head[8:], "little")
+
+
+def _masked_crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @callback("serialize")
 def _serialize(resource: bytes, filename: bytes, message: int, size: int) -> int:
     with _lock:
-        path = _assets.get(resource.decode())
+        bound = _bound.get(resource.decode())
     try:
-        if path is None:
-            raise FileNotFoundError("no asset is bound")
-        shutil.copyfile(path, os.fsdecode(filename))
+        if bound is None:
+            raise FileNotFoundError("no asset is bound to it")
+        shutil.copyfile(bound[0], os.fsdecode(filename))
     except OSError as error:
         bridge.write_text(message, size, f"{resource.decode()} can't be serialized: {error}")
         return bridge.FAILED
     return bridge.OK
 
 
-@callback("dropped")
-def _dropped(resource: bytes) -> None:
-    with _lock:
-        _assets.pop(resource.decode(), None)
+@callback("fell_back")
+def _fell_back(resource: bytes, executor: bytes, status: int, reason: bytes) -> None:
+    how = "this call" if status == bridge.DECLINED else "from now on"
+    logging.warning(
+        "%s runs natively (%s): %s: %s",
+        resource.decode(), how, executor.decode(), reason.decode(errors="replace"),
+    )  # fmt: skip

@@ -80,10 +80,10 @@ def choose(manifest: Manifest, allowed: Sequence[str]) -> Choice:
         if name == "native" or name == "xla":
             return Choice(name, tuple(reasons))
         if name == "tensorrt":
-            plans, reason = fitting_plans(manifest.plans)
+            plans, why = fitting_plans(manifest.plans)
             if plans:
                 return Choice(name, tuple(reasons), plans=plans)
-            reasons.append(reason)
+            reasons.append(why)
         elif name == "tuned":
             tuned = tuple(one for one in manifest.tuned if one.device == device_name())
             if tuned:
@@ -114,8 +114,7 @@ def fitting_plans(plans: Sequence[PlanEntry]) -> tuple[tuple[PlanEntry, ...], st
     targets = sorted({target for plan in plans for target in plan.targets}, key=_as_numbers)
     if all(reason == _WRONG_GPU for reason in reasons):
         return (), (
-            f"no plan for compute capability {', '.join(capabilities)}; "
-            f"it has {', '.join(targets)}"
+            f"no plan for compute capability {', '.join(capabilities)}; it has {', '.join(targets)}"
         )
     return (), "; ".join(dict.fromkeys(one for one in reasons if one != _WRONG_GPU))
 

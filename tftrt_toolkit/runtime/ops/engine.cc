@@ -36,6 +36,7 @@ void* AllocateOutput(TftrtCall* call, int32_t index, int32_t rank, const int64_t
   TensorShape shape;
   Tensor* output = nullptr;
   TftrtTensor& view = call->outputs[index];
+  delete context->release_output(index).tensor;  // of an earlier try
   if (!tensorflow::TensorShapeUtils::MakeShape(dims, rank, &shape).ok() ||
       !context->allocate_output(index, shape, &output).ok()) {
     view.bytes = -1;  // tells a failure from an empty tensor, which may have no address either
@@ -78,6 +79,7 @@ Engine::Engine(OpKernelConstruction* construction) {
     own_inputs_ = construction->num_inputs();
   }
   slot_ = GetSlot(resource);
+  slot_->AddKernel();
   on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
   const bool ints_on_device = on_gpu_ && HasInt32(construction);
   native_ = std::make_unique<NativeFunction>(function, /*xla=*/false, ints_on_device);
@@ -85,7 +87,9 @@ Engine::Engine(OpKernelConstruction* construction) {
 }
 
 Engine::~Engine() {
-  if (slot_ != nullptr) SweepSlot(std::move(slot_));
+  if (slot_ == nullptr) return;
+  slot_->DropKernel();
+  SweepSlot(std::move(slot_));
 }
 
 absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
@@ -179,8 +183,12 @@ PlanKey Engine::DescribeInputs(OpKernelContext* context, TftrtCall* call,
 TftrtStatus Engine::AllocateKnown(OpKernelContext* context, const Plan& plan, Tensor* scratch,
                                   TftrtCall* call) const {
   if (plan.scratch_bytes > 0) {
-    const absl::Status status = context->allocate_temp(
-        tensorflow::DT_UINT8, TensorShape({plan.scratch_bytes}), scratch);
+    // TensorFlow would try again for ten seconds; the native function is there at once.
+    const tensorflow::AllocationAttributes once(/*retry_on_failure=*/false,
+                                                /*allocation_will_be_logged=*/false, nullptr);
+    const absl::Status status =
+        context->allocate_temp(tensorflow::DT_UINT8, TensorShape({plan.scratch_bytes}), scratch,
+                               tensorflow::AllocatorAttributes(), once);
     if (!status.ok()) return Refuse(call, kTftrtDeclined, status);
     call->scratch = scratch->data();
     call->scratch_bytes = plan.scratch_bytes;

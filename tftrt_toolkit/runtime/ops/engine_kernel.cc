@@ -26,11 +26,13 @@ class EngineOnCpu : public tensorflow::AsyncOpKernel {
     tensorflow::FunctionLibraryRuntime::Handle handle;
     const absl::Status found = engine_.GetFunction(context, way, &handle);
     if (!found.ok()) return Failed(context, way, start, found, std::move(done));
-    auto run = std::make_shared<NativeRun>(context, /*blocking=*/false);
+    auto run = std::make_shared<NativeRun>(context, /*blocking=*/false,
+                                           /*may_fail=*/way == Engine::Way::kXla);
     NativeRun* r = run.get();
     context->function_library()->Run(
         r->options, handle, r->inputs, &r->outputs,
         [this, context, way, start, run, done = std::move(done)](const absl::Status& status) {
+          run->own_cancellation.reset();  // its parent may be gone once done() is called
           if (!status.ok()) return Failed(context, way, start, status, done);
           context->SetStatus(engine_.Finish(context, *run, way, start));
           engine_.KeepTime(context, start);
@@ -78,7 +80,7 @@ class EngineOnGpu : public tensorflow::OpKernel {
                          Clock::time_point start) {
     tensorflow::FunctionLibraryRuntime::Handle handle;
     TF_RETURN_IF_ERROR(engine_.GetFunction(context, way, &handle));
-    NativeRun run(context, /*blocking=*/true);
+    NativeRun run(context, /*blocking=*/true, /*may_fail=*/way == Engine::Way::kXla);
     TF_RETURN_IF_ERROR(context->function_library()->RunSync(run.options, handle, run.inputs,
                                                             &run.outputs));
     return engine_.Finish(context, run, way, start);

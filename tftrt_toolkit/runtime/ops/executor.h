@@ -68,7 +68,10 @@ struct TftrtExecutor {
   int32_t (*enqueue)(int64_t token, TftrtCall* call);
   // No call with this token is in flight, and none will come.
   void (*forget)(int64_t token);
-  // The same of the whole executor.
+  // No model or function that uses the executor is left: free what it takes long to come by again,
+  // and come by it again if a call arrives all the same.
+  void (*trim)(int64_t id);
+  // No call is in flight, and none will come.
   void (*release)(int64_t id);
 };
 
@@ -85,8 +88,6 @@ struct TftrtCallbacks {
                     const char* message);
   // An observed segment ran natively; its tensors are on the host.
   void (*observed)(const char* resource, const TftrtCall* call);
-  // A model that used the resource was dropped, and it was the last one.
-  void (*dropped)(const char* resource);
 };
 
 struct TftrtStats {

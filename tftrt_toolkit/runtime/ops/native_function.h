@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/device.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -21,10 +22,18 @@ struct NativeRun {
   std::vector<tensorflow::Tensor> inputs;
   std::vector<tensorflow::Tensor> outputs;
   std::function<void(std::function<void()>)> runner;
+  std::unique_ptr<tensorflow::CancellationManager> own_cancellation;
 
-  NativeRun(tensorflow::OpKernelContext* context, bool blocking)
+  // blocking: the calling thread waits for the function.
+  // may_fail: an error of the function is no error of the step, which an error would cancel.
+  NativeRun(tensorflow::OpKernelContext* context, bool blocking, bool may_fail)
       : options(context->step_id()) {
     options.cancellation_manager = context->cancellation_manager();
+    if (may_fail) {
+      own_cancellation =
+          std::make_unique<tensorflow::CancellationManager>(options.cancellation_manager);
+      options.cancellation_manager = own_cancellation.get();
+    }
     options.collective_executor = context->collective_executor();
     options.step_container = context->step_container();
     options.stats_collector = context->stats_collector();

@@ -17,33 +17,36 @@ using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 using ::tensorflow::tstring;
 
-// One load of one model, as far as one segment goes. It lives as long as a tensor with its handle:
-// two loads of one model share the slot, and the last to go unbinds it.
-class Load : public tensorflow::ResourceBase {
- public:
-  explicit Load(const std::string& resource) : slot_(GetSlot(resource)) {}
+constexpr char kContainer[] = "TF-TRT";
 
-  ~Load() override {
-    if (initialized_ && slot_->DropLoad()) {
-      PythonCall python;
-      if (python && callbacks().dropped != nullptr) callbacks().dropped(resource().c_str());
-    }
+// The loads of a model, as far as one segment goes: the resource that its handle names.
+//
+// A model that is dropped destroys the resource by its name, whichever load it came from. So each
+// destruction counts as one load less, and the resource comes back as long as any is left.
+class Loads : public tensorflow::ResourceBase {
+ public:
+  Loads(std::shared_ptr<Slot> slot, tensorflow::ResourceMgr* manager)
+      : slot_(std::move(slot)), manager_(manager) {}
+
+  ~Loads() override {
+    if (registered_ && slot_->DropLoad() > 0) Register(slot_, manager_);
     SweepSlot(std::move(slot_));
   }
 
-  void MarkInitialized() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!initialized_) slot_->AddLoad();
-    initialized_ = true;
+  static void Register(const std::shared_ptr<Slot>& slot, tensorflow::ResourceMgr* manager) {
+    auto* loads = new Loads(slot, manager);
+    const tensorflow::core::ScopedUnref unref(loads);
+    loads->Ref();  // the manager's, whether it takes it or not
+    loads->registered_ = true;
+    if (!manager->Create(kContainer, slot->resource, loads).ok()) loads->registered_ = false;
   }
 
-  const std::string& resource() const { return slot_->resource; }
-  std::string DebugString() const override { return "TRTEngineOp resource " + resource(); }
+  std::string DebugString() const override { return "TRTEngineOp resource " + slot_->resource; }
 
  private:
   std::shared_ptr<Slot> slot_;
-  std::mutex mutex_;
-  bool initialized_ = false;
+  tensorflow::ResourceMgr* const manager_;
+  std::atomic<bool> registered_{false};
 };
 
 class CreateResourceHandle : public OpKernel {
@@ -56,8 +59,8 @@ class CreateResourceHandle : public OpKernel {
     tensorflow::AllocatorAttributes host;
     host.set_on_host(true);
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({}), &output, host));
-    output->scalar<ResourceHandle>()() = ResourceHandle::MakeRefCountingHandle(
-        new Load(resource_), context->device()->attributes().name());
+    output->scalar<ResourceHandle>()() =
+        tensorflow::MakeResourceHandle<Loads>(context, kContainer, resource_);
   }
 
  private:
@@ -72,17 +75,18 @@ class InitializeResource : public OpKernel {
   void Compute(OpKernelContext* context) override {
     ResourceHandle handle;
     OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
-    auto load = handle.GetResource<Load>();
-    OP_REQUIRES_OK(context, load.status());
+    OP_REQUIRES_OK(context, handle.ValidateType<Loads>());
     const Tensor& filename = context->input(1);
     OP_REQUIRES(context, tensorflow::TensorShapeUtils::IsScalar(filename.shape()),
                 absl::InvalidArgumentError("filename must be a scalar"));
-    (*load)->MarkInitialized();
+    auto slot = GetSlot(handle.name());
+    slot->AddLoad();
+    Loads::Register(slot, context->resource_manager());
     PythonCall python;
     if (!python || callbacks().initialize == nullptr) return;
     char message[512] = "";
     const int32_t status = callbacks().initialize(
-        (*load)->resource().c_str(), std::string(filename.scalar<tstring>()()).c_str(),
+        slot->resource.c_str(), std::string(filename.scalar<tstring>()()).c_str(),
         max_cached_, message, sizeof(message));
     OP_REQUIRES(context, status == kTftrtOk, absl::FailedPreconditionError(message));
   }

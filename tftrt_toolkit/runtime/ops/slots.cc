@@ -38,6 +38,14 @@ Binding::~Binding() {
   if (python) executor.release(executor.id);
 }
 
+void Binding::Trim() {
+  if (mode != kTftrtExecutor) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  plans_.clear();
+  PythonCall python;
+  if (python) executor.trim(executor.id);
+}
+
 TftrtStatus Binding::Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const Plan>* plan) {
   // Held while the executor prepares: threads that meet a new shape together prepare it once.
   std::lock_guard<std::mutex> lock(mutex_);
@@ -93,22 +101,45 @@ void Slot::Unbind() {
   held_ = false;
 }
 
+void Slot::AddKernel() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  ++kernels_;
+}
+
 void Slot::AddLoad() {
   std::lock_guard<std::mutex> lock(mutex_);
   ++loads_;
 }
 
-bool Slot::DropLoad() {
-  std::shared_ptr<Binding> old;
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (--loads_ > 0 || held_) return false;
-  old.swap(binding_);
-  return true;
+void Slot::DropKernel() {
+  std::shared_ptr<Binding> unused;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    --kernels_;
+    unused = BindingIfUnused();
+  }
+  if (unused != nullptr) unused->Trim();
+}
+
+int Slot::DropLoad() {
+  std::shared_ptr<Binding> unused;
+  int left;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    left = --loads_;
+    unused = BindingIfUnused();
+  }
+  if (unused != nullptr) unused->Trim();
+  return left;
+}
+
+std::shared_ptr<Binding> Slot::BindingIfUnused() const {
+  return loads_ > 0 || kernels_ > 0 || held_ ? nullptr : binding_;
 }
 
 bool Slot::idle() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return binding_ == nullptr && loads_ == 0 && observers.load() == 0;
+  return binding_ == nullptr && loads_ == 0 && kernels_ == 0 && observers.load() == 0;
 }
 
 bool Slot::SetReason(const std::string& reason) {

@@ -44,6 +44,9 @@ class Binding {
   // The plan for these shapes; asks the executor the first time. Fills call->message on failure.
   TftrtStatus Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const Plan>* plan);
 
+  // Frees what the executor holds, until it is called again.
+  void Trim();
+
   const std::string label;
   const TftrtMode mode;
   const TftrtExecutor executor;
@@ -67,9 +70,14 @@ class Slot {
   // Removes `binding` if it is still the bound one.
   void Retire(const std::shared_ptr<Binding>& binding);
   void Unbind();
+  void AddKernel();
   void AddLoad();
-  // Unbinds with the last load, unless the binding is held; true if it did.
-  bool DropLoad();
+  // Each trims the binding if nobody seems left to use it: no model that was loaded with it, no
+  // kernel, no one who holds it. It stays bound, for a function outlives its model, and its kernel
+  // is made only when it is called.
+  void DropKernel();
+  // Returns how many loads are left.
+  int DropLoad();
   bool idle() const;
 
   // True if it is another than before.
@@ -90,7 +98,10 @@ class Slot {
   std::shared_ptr<Binding> binding_;
   std::string reason_;
   std::vector<double> times_;
+  std::shared_ptr<Binding> BindingIfUnused() const;  // with the lock held
+
   int loads_ = 0;
+  int kernels_ = 0;
   bool held_ = false;
 };
 
