@@ -60,6 +60,7 @@ class EngineResource(trackable_resource.TrackableResource):
         super().__init__()
         self.name = name
         self.asset = self._track_trackable(trackable_asset.Asset(str(asset)), "asset")
+        self._resource_handle = self._create_resource()
 
     def _create_resource(self):
         return ops.create_trt_resource_handle(resource_name=self.name)
@@ -67,15 +68,23 @@ class EngineResource(trackable_resource.TrackableResource):
     def _initialize(self):
         ops.initialize_trt_resource(self.resource_handle, self.asset.asset_path)
 
+
+class StockEngineResource(EngineResource):
+    """As stock TF-TRT writes it: the initializer makes a handle of its own and keeps none."""
+
+    def __init__(self, name, asset):
+        super().__init__(name, asset)
+        self._resource_handle = None
+
     def _destroy_resource(self):
         tf.raw_ops.DestroyResourceOp(resource=self._create_resource(), ignore_lookup_error=True)
 
 
-def save(directory, model, name, asset):
+def save(directory, model, name, asset, resource=EngineResource):
     """A SavedModel of a tf.function with one engine, whose resource is `name`."""
     module = tf.Module()
     module.serve = model
-    module.resource = EngineResource(name, asset)
+    module.resource = resource(name, asset)
     tf.saved_model.save(module, str(directory), signatures={"serving_default": signature(model)})
     return directory
 

@@ -168,6 +168,7 @@ def test_an_output_that_was_not_written_is_a_failure(model, resource):
     assert stats(resource).reason == "output 1 was not written"
 
 
+@pytest.mark.slow  # TensorFlow tries for ten seconds
 def test_an_output_beyond_all_memory_is_declined(model, resource):
     executor = FakeExecutor(scratch_bytes=1 << 50)
     install(resource, executor, hold=True)

@@ -4,7 +4,7 @@ import struct
 import pytest
 import tensorflow as tf
 
-from tests.runtime.assets import double_plus_asset, save
+from tests.runtime.assets import EngineResource, StockEngineResource, double_plus_asset, save
 from tests.runtime.engines import double_plus, model_of, new_resource
 from tftrt_toolkit import runtime
 from tftrt_toolkit.errors import InvalidArgumentError
@@ -14,12 +14,13 @@ ONES = tf.ones([1, 4])
 NATIVE, ONNX = 5.0, 6.0  # for an n of 3: the asset's ONNX triples
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(params=[EngineResource, StockEngineResource])
+def saved(tmp_path, request):
     resource = new_resource()
     asset = double_plus_asset(tmp_path / "engine", factor=3.0)
     model = model_of(double_plus(), resource)
-    return save(tmp_path / "model", model, resource, asset.path), resource
+    directory = save(tmp_path / "model", model, resource, asset.path, request.param)
+    return directory, resource
 
 
 def answer(model):

@@ -35,7 +35,8 @@ def bind(
 
     Stays bound and loaded, whatever models are dropped, until it is bound anew. Calls in flight end
     with the executor that they began with. executors: instead of those of `set_executors`. Returns
-    what was chosen, and why. Raises as `load_ops` does, and InvalidArgumentError on an unknown executor.
+    what was chosen, and why. Raises as `load_ops` does, and InvalidArgumentError on an unknown
+    executor.
     """
     if asset is None:
         with _lock:

@@ -72,12 +72,15 @@ Engine::Engine(OpKernelConstruction* construction) {
   }
   // The segment's own inputs come first; what its weights are read from follows.
   own_inputs_ = input_shapes.size();
-  if (resource.empty()) {
-    // Models that stock TF-TRT converted name the resource by the node's last path component.
+  // Models that stock TF-TRT converted name the resource by the node's last path component; up to
+  // TensorFlow 1.14 they name the native function here.
+  if (resource.find('@') == std::string::npos) {
+    if (function.name().empty()) function.set_name(resource);
     const std::string& node = construction->def().name();
     resource = node.substr(node.rfind('/') + 1);
     own_inputs_ = construction->num_inputs();
   }
+  has_native_ = !function.name().empty();
   slot_ = GetSlot(resource);
   slot_->AddKernel();
   on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
@@ -234,6 +237,11 @@ absl::Status Engine::StrictError(const std::string& reason) const {
 
 absl::Status Engine::GetFunction(OpKernelContext* context, Way way,
                                  tensorflow::FunctionLibraryRuntime::Handle* handle) {
+  if (!has_native_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(slot_->resource, " can't run: the model was saved without native segments, ",
+                     "and no engine of it fits here: convert the original model again"));
+  }
   return (way == Way::kXla ? xla_ : native_)->Get(context->function_library(), handle);
 }
 

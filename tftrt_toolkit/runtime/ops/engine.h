@@ -65,6 +65,7 @@ class Engine {
   std::unique_ptr<NativeFunction> xla_;
   size_t own_inputs_ = 0;
   bool on_gpu_ = false;
+  bool has_native_ = true;
   bool allow_build_ = true;
 };
 

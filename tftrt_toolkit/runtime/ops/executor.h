@@ -68,7 +68,7 @@ struct TftrtExecutor {
   int32_t (*enqueue)(int64_t token, TftrtCall* call);
   // No call with this token is in flight, and none will come.
   void (*forget)(int64_t token);
-  // No model or function that uses the executor is left: free what it takes long to come by again,
+  // No kernel that uses the executor is left: free what it takes long to come by again,
   // and come by it again if a call arrives all the same.
   void (*trim)(int64_t id);
   // No call is in flight, and none will come.

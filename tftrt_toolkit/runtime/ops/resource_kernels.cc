@@ -17,36 +17,14 @@ using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 using ::tensorflow::tstring;
 
-constexpr char kContainer[] = "TF-TRT";
-
-// The loads of a model, as far as one segment goes: the resource that its handle names.
-//
-// A model that is dropped destroys the resource by its name, whichever load it came from. So each
-// destruction counts as one load less, and the resource comes back as long as any is left.
-class Loads : public tensorflow::ResourceBase {
+// What a handle stands for: a name. Whether an executor is still needed is not told by handles,
+// for TensorFlow's loader keeps some for ever and stock TF-TRT's models keep none, but by kernels.
+class EngineName : public tensorflow::ResourceBase {
  public:
-  Loads(std::shared_ptr<Slot> slot, tensorflow::ResourceMgr* manager)
-      : slot_(std::move(slot)), manager_(manager) {}
+  explicit EngineName(std::string resource) : resource(std::move(resource)) {}
+  std::string DebugString() const override { return "TRTEngineOp resource " + resource; }
 
-  ~Loads() override {
-    if (registered_ && slot_->DropLoad() > 0) Register(slot_, manager_);
-    SweepSlot(std::move(slot_));
-  }
-
-  static void Register(const std::shared_ptr<Slot>& slot, tensorflow::ResourceMgr* manager) {
-    auto* loads = new Loads(slot, manager);
-    const tensorflow::core::ScopedUnref unref(loads);
-    loads->Ref();  // the manager's, whether it takes it or not
-    loads->registered_ = true;
-    if (!manager->Create(kContainer, slot->resource, loads).ok()) loads->registered_ = false;
-  }
-
-  std::string DebugString() const override { return "TRTEngineOp resource " + slot_->resource; }
-
- private:
-  std::shared_ptr<Slot> slot_;
-  tensorflow::ResourceMgr* const manager_;
-  std::atomic<bool> registered_{false};
+  const std::string resource;
 };
 
 class CreateResourceHandle : public OpKernel {
@@ -59,8 +37,8 @@ class CreateResourceHandle : public OpKernel {
     tensorflow::AllocatorAttributes host;
     host.set_on_host(true);
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({}), &output, host));
-    output->scalar<ResourceHandle>()() =
-        tensorflow::MakeResourceHandle<Loads>(context, kContainer, resource_);
+    output->scalar<ResourceHandle>()() = ResourceHandle::MakeRefCountingHandle(
+        new EngineName(resource_), context->device()->attributes().name());
   }
 
  private:
@@ -75,18 +53,16 @@ class InitializeResource : public OpKernel {
   void Compute(OpKernelContext* context) override {
     ResourceHandle handle;
     OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
-    OP_REQUIRES_OK(context, handle.ValidateType<Loads>());
+    const auto name = handle.GetResource<EngineName>();
+    OP_REQUIRES_OK(context, name.status());
     const Tensor& filename = context->input(1);
     OP_REQUIRES(context, tensorflow::TensorShapeUtils::IsScalar(filename.shape()),
                 absl::InvalidArgumentError("filename must be a scalar"));
-    auto slot = GetSlot(handle.name());
-    slot->AddLoad();
-    Loads::Register(slot, context->resource_manager());
     PythonCall python;
     if (!python || callbacks().initialize == nullptr) return;
     char message[512] = "";
     const int32_t status = callbacks().initialize(
-        slot->resource.c_str(), std::string(filename.scalar<tstring>()()).c_str(),
+        (*name)->resource.c_str(), std::string(filename.scalar<tstring>()()).c_str(),
         max_cached_, message, sizeof(message));
     OP_REQUIRES(context, status == kTftrtOk, absl::FailedPreconditionError(message));
   }

@@ -106,40 +106,18 @@ void Slot::AddKernel() {
   ++kernels_;
 }
 
-void Slot::AddLoad() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  ++loads_;
-}
-
 void Slot::DropKernel() {
   std::shared_ptr<Binding> unused;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    --kernels_;
-    unused = BindingIfUnused();
+    if (--kernels_ == 0 && !held_) unused = binding_;
   }
   if (unused != nullptr) unused->Trim();
-}
-
-int Slot::DropLoad() {
-  std::shared_ptr<Binding> unused;
-  int left;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    left = --loads_;
-    unused = BindingIfUnused();
-  }
-  if (unused != nullptr) unused->Trim();
-  return left;
-}
-
-std::shared_ptr<Binding> Slot::BindingIfUnused() const {
-  return loads_ > 0 || kernels_ > 0 || held_ ? nullptr : binding_;
 }
 
 bool Slot::idle() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return binding_ == nullptr && loads_ == 0 && kernels_ == 0 && observers.load() == 0;
+  return binding_ == nullptr && kernels_ == 0 && observers.load() == 0;
 }
 
 bool Slot::SetReason(const std::string& reason) {
@@ -205,7 +183,8 @@ void tftrt_set_callbacks(const TftrtCallbacks* callbacks) {
 
 void tftrt_set_strict(int32_t strict) { tftrt::strict_mode.store(strict != 0); }
 
-// `executor` may be null unless mode is kTftrtExecutor. `hold`: dropping models doesn't unbind it.
+// `executor` may be null unless mode is kTftrtExecutor. `hold`: it isn't trimmed when no kernel is
+// left.
 void tftrt_bind(const char* resource, const char* label, int32_t mode,
                 const TftrtExecutor* executor, int32_t hold) {
   tftrt::GetSlot(resource)->Bind(

@@ -71,13 +71,9 @@ class Slot {
   void Retire(const std::shared_ptr<Binding>& binding);
   void Unbind();
   void AddKernel();
-  void AddLoad();
-  // Each trims the binding if nobody seems left to use it: no model that was loaded with it, no
-  // kernel, no one who holds it. It stays bound, for a function outlives its model, and its kernel
-  // is made only when it is called.
+  // Trims the binding with the last kernel, unless it is held. It stays bound: a function outlives
+  // its model, and its kernel is made only when it is called.
   void DropKernel();
-  // Returns how many loads are left.
-  int DropLoad();
   bool idle() const;
 
   // True if it is another than before.
@@ -98,9 +94,6 @@ class Slot {
   std::shared_ptr<Binding> binding_;
   std::string reason_;
   std::vector<double> times_;
-  std::shared_ptr<Binding> BindingIfUnused() const;  // with the lock held
-
-  int loads_ = 0;
   int kernels_ = 0;
   bool held_ = false;
 };
