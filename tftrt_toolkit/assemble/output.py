@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -35,12 +37,18 @@ def check_output(directory: str | Path, overwrite: bool) -> None:
 def replaced_directory(directory: Path) -> Iterator[Path]:
     """A fresh directory to fill, beside `directory`, whose place it takes at the end.
 
-    An error leaves `directory` as it was; a kill leaves the old or the new, never a half.
+    An error leaves `directory` as it was; a kill leaves the old or the new, never a half. What a
+    killed process left beside it is cleared by the next that comes here.
     """
     directory = directory.absolute()
     directory.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.saving-", dir=directory.parent))
-    try:
+    prefix = f".{directory.name}.saving-"
+    for left in directory.parent.glob(f"{glob.escape(prefix)}*"):
+        with _locked(left) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
+    with _locked(scratch), _removed(scratch):
         fresh = scratch / directory.name
         fresh.mkdir()
         yield fresh
@@ -48,8 +56,32 @@ def replaced_directory(directory: Path) -> Iterator[Path]:
             _exchange(fresh, directory, scratch / "replaced")
         else:
             fresh.replace(directory)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    """Hold a directory's lock, which a process that dies lets go; False if another has it."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+    else:
+        yield True
     finally:
-        shutil.rmtree(scratch)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _removed(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory)
 
 
 def _exchange(first: Path, second: Path, spare: Path) -> None:
