@@ -13,8 +13,8 @@ STAGES = {
 }  # fmt: skip
 # The modules above the stages: only they may import several.
 ABOVE = {
-    "pipeline", "engines", "calibrating", "shape_search", "converter", "report", "__init__", "validation", "cli", "examples",
-    "keras", "compat",
+    "pipeline", "engines", "calibrating", "shape_search", "converter", "report", "__init__",
+    "validation", "cli", "examples", "keras", "compat",
 }  # fmt: skip
 
 
