@@ -28,7 +28,7 @@ from tftrt_toolkit.segment.union_find import UnionFind
 
 # Edges that the second step may look at for each edge of the graph. Graphs of models need a few;
 # the bound keeps a tangled one from taking quadratic time. Clusters are valid at any point.
-EFFORT = 300
+EFFORT = 100
 
 
 def cluster(dag: Dag, convertible: Sequence[bool], effort: int = EFFORT) -> list[int]:
@@ -89,31 +89,43 @@ def _contract_greedily(
     for start in range(len(is_cluster)):
         if not is_cluster[start] or start in finished:
             continue
-        current, seen = start, {start}
-        waiting: list[tuple[int, int]] = []
-        _push(waiting, seen, graph, is_cluster, current)
-        while waiting and graph.work < limit:
-            position, vertex = heapq.heappop(waiting)
-            if position != graph.order[vertex]:  # it moved back since it was pushed
-                heapq.heappush(waiting, (graph.order[vertex], vertex))
-                continue
+        current, nearest = start, _Nearest(graph, is_cluster, start)
+        while graph.work < limit and (vertex := nearest.pop()) is not None:
             kept = graph.contract(current, vertex)
             if kept is not None:
                 yield current, vertex
                 finished |= {current, vertex}
                 current = kept
-                _push(waiting, seen, graph, is_cluster, current)
+                nearest.push(graph.successors[current])
         finished.add(current)
 
 
-def _push(
-    waiting: list[tuple[int, int]],
-    seen: set[int],
-    graph: OrderedGraph,
-    is_cluster: Sequence[bool],
-    vertex: int,
-) -> None:
-    for successor in graph.successors[vertex] - seen:
-        seen.add(successor)
-        if is_cluster[successor]:
-            heapq.heappush(waiting, (graph.order[successor], successor))
+class _Nearest:
+    """Successors of a growing cluster that it hasn't tried, in the order of the graph."""
+
+    def __init__(self, graph: OrderedGraph, is_cluster: Sequence[bool], start: int) -> None:
+        self._order = graph.order
+        self._renumbered = self._order.renumbered
+        self._is_cluster = is_cluster
+        self._seen = {start}
+        self._heap: list[tuple[int, int]] = []
+        self.push(graph.successors[start])
+
+    def push(self, vertices: set[int]) -> None:
+        for vertex in vertices - self._seen:
+            self._seen.add(vertex)
+            if self._is_cluster[vertex]:
+                heapq.heappush(self._heap, (self._order.position[vertex], vertex))
+
+    def pop(self) -> int | None:
+        position = self._order.position
+        if self._renumbered != self._order.renumbered:
+            self._renumbered = self._order.renumbered
+            self._heap = [(position[vertex], vertex) for _, vertex in self._heap]
+            heapq.heapify(self._heap)
+        while self._heap:
+            known, vertex = heapq.heappop(self._heap)
+            if known == position[vertex]:
+                return vertex
+            heapq.heappush(self._heap, (position[vertex], vertex))  # it moved back meanwhile
+        return None
