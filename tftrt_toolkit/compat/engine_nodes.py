@@ -161,5 +161,5 @@ def _rename_outputs(function: Any, engines: set[str]) -> None:
         return
     for node in function.node_def:
         node.input[:] = [renamed(name) for name in node.input]
-    for result, name in function.ret.items():
+    for result, name in list(function.ret.items()):
         function.ret[result] = renamed(name)

@@ -72,8 +72,16 @@ def restore_native(
         _copy_files(directory, fresh, left_out)
         (fresh / "saved_model.pb").write_bytes(saved_model.SerializeToString(deterministic=True))
         if (directory / "fingerprint.pb").exists():
-            fingerprinting_utils.write_fingerprint(str(fresh))
+            _write_fingerprint(fresh)
     return Restored(output, names, tuple(assets), parameters)
+
+
+def _write_fingerprint(directory: Path) -> None:
+    try:
+        fingerprinting_utils.write_fingerprint(str(directory))
+    except ValueError as error:  # its functions' names aren't as TensorFlow writes them
+        reason = str(error).strip().splitlines()[-1]
+        raise ModelError(f"the model is damaged: it gets no fingerprint ({reason})") from error
 
 
 def inspect_model(directory: Path) -> tuple[Any, list[EngineNode]]:
