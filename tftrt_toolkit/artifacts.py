@@ -55,6 +55,7 @@ class FrozenGraph:
     weights: placeholder node -> Weight.
     tensors: every tensor that a node yields -> its TensorSpec.
     bodies: function name -> graph, for each While/If/Case/PartitionedCall body called here.
+    marked: the function is marked `_tftrt_convert_function`, or is a body of one that is.
     """
 
     name: str
@@ -65,6 +66,7 @@ class FrozenGraph:
     weights: Mapping[str, Weight]
     tensors: Mapping[str, TensorSpec]
     bodies: Mapping[str, FrozenGraph] = dataclasses.field(default_factory=dict)
+    marked: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

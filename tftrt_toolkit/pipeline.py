@@ -99,7 +99,8 @@ class SignaturePipeline:
         self._first_graph = first_graph
         self._attributes = attributes
         with stages.stage("freeze", key):
-            self._frozen = freeze_function(function, key)
+            only_marked = settings.params.minimum_segment_size == -1
+            self._frozen = freeze_function(function, key, keep_marked=only_marked)
         self.graphs = {graph.name: graph for graph in walk(self._frozen.graph)}
         self._refused: Refusals = defaultdict(dict)
         self._verdicts: dict[tuple[str, tuple[str, ...]], OnnxModel | _Blame] = {}

@@ -15,10 +15,10 @@ from tftrt_toolkit.support import SupportRules, support_map
 MATRIX = ([None, 4], tf.float32)
 
 
-def segment(graph, dynamic_shape=True, refused=(), marked=False, **rules):
+def segment(graph, dynamic_shape=True, refused=(), **rules):
     found = dict(support_map(graph, SupportRules(dynamic_shape=dynamic_shape)))
     found |= {name: Refusal("test", "asked for by the test") for name in refused}
-    return segment_graph(graph, found, SegmentRules(**rules), graph_index=0, marked=marked)
+    return segment_graph(graph, found, SegmentRules(**rules), graph_index=0)
 
 
 def listing(segmentation):
@@ -267,7 +267,8 @@ def test_minus_one_converts_marked_functions_only():
     found = segment(graph, minimum_segment_size=-1)
     assert not found.segments
     assert [drop.rule for drop in found.drops] == ["not marked"]
-    assert len(segment(graph, minimum_segment_size=-1, marked=True).segments) == 1
+    marked = dataclasses.replace(graph, marked=True)
+    assert len(segment(marked, minimum_segment_size=-1).segments) == 1
 
 
 def test_nothing_convertible():

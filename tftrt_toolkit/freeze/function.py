@@ -35,14 +35,16 @@ from tftrt_toolkit.functions import (
 from tftrt_toolkit.graph import node_of, topological
 
 
-def freeze_function(function: Any, name: str) -> FrozenFunction:
+def freeze_function(function: Any, name: str, keep_marked: bool = False) -> FrozenFunction:
     """Freeze a ConcreteFunction under the graph name `name`.
 
-    Calls are inlined, While and If stay functional, each with frozen graphs of its bodies.
-    Variables that the function only reads become weights, without a copy, or Consts if they are
-    small and no float matrices; those that it assigns stay variables. Constants of more than 4096
-    elements become weights too. All arguments stay, in their order, needed or not. Marks for XLA
-    compilation are dropped, for calls that carry them could not be inlined.
+    keep_marked: calls of functions marked `_tftrt_convert_function` stay calls, and their bodies
+    are graphs of their own. All other calls are inlined; While and If stay functional, each with
+    frozen graphs of its bodies. Variables that the function only reads become weights, without a
+    copy, or Consts if they are small and no float matrices; those that it assigns stay variables.
+    Constants of more than 4096 elements become weights too. All arguments stay, in their order,
+    needed or not. Marks for XLA compilation are dropped, for calls that carry them could not be
+    inlined.
 
     Raises ModelError if a variable has no value or an op isn't registered.
     """
@@ -55,7 +57,7 @@ def freeze_function(function: Any, name: str) -> FrozenFunction:
         tuple(tensor.name for tensor in function.outputs),
         tuple(operation.name for operation in function.graph.control_outputs),
     )
-    freezer = _Freezer(draft)
+    freezer = _Freezer(draft, keep_marked)
     handles = {key: value for key, value in captures.items() if value.dtype == tf.resource}
     values = {
         key: freezer.values.tensor(value)
@@ -82,7 +84,7 @@ class _Known:
 class _Freezer:
     """State shared by one function's graph and its bodies: library, lifted Consts, read values."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, keep_marked: bool) -> None:
         """Lift large Consts out of the draft and its library before grappler copies them."""
         self.values = Values()
         self._lifted: dict[str, Any] = {}
@@ -91,6 +93,8 @@ class _Freezer:
         lift_constants(draft.graph_def.node, self._lifted)
         grappler.prepare(draft.graph_def.node)
         grappler.prepare_functions(functions)
+        if keep_marked:
+            grappler.keep_marked_calls(draft.graph_def.node, functions)
         # Functions of which no graph is made (those of datasets, say) keep their Consts.
         kept = opaque_functions(draft.graph_def.node, self._library)
         for function in functions:
@@ -98,7 +102,7 @@ class _Freezer:
                 lift_function_constants(function, self._lifted)
         self._body_names: set[str] = set()
 
-    def freeze(self, name: str, draft: Draft, known: _Known) -> FrozenGraph:
+    def freeze(self, name: str, draft: Draft, known: _Known, marked: bool = False) -> FrozenGraph:
         """Freeze an inlined draft."""
         self._adopt_functions(draft)
         known = self._mark_assigned(draft, known)
@@ -117,7 +121,8 @@ class _Freezer:
         graph_def.node.extend(nodes)
         self._copy_functions(graph_def)
         tensors = infer_tensors(graph_def, {**known.handles, **known.assigned})
-        bodies = self._freeze_bodies(graph_def, tensors, _Sources(nodes, weights, known))
+        sources = _Sources(nodes, weights, known)
+        bodies = self._freeze_bodies(graph_def, tensors, sources, marked)
         self._copy_functions(graph_def)
         return FrozenGraph(
             name,
@@ -128,6 +133,7 @@ class _Freezer:
             weights,
             tensors,
             bodies,
+            marked,
         )
 
     def _mark_assigned(self, draft: Draft, known: _Known) -> _Known:
@@ -153,6 +159,7 @@ class _Freezer:
         graph_def: Any,
         tensors: Mapping[str, TensorSpec],
         sources: _Sources,
+        marked: bool,
     ) -> dict[str, FrozenGraph]:
         """Freeze the bodies of every call in a graph, each under a name of its own."""
         bodies = {}
@@ -163,10 +170,12 @@ class _Freezer:
                 inputs = body_inputs(node)
                 call = BodyCall(node, original, tuple(tensors[name] for name in inputs))
                 known = tuple(sources.known(name) for name in inputs)
-                bodies[function.name] = self._freeze_body(function.name, call, known)
+                bodies[function.name] = self._freeze_body(function.name, call, known, marked)
         return bodies
 
-    def _freeze_body(self, name: str, call: BodyCall, known: tuple[Any, ...]) -> FrozenGraph:
+    def _freeze_body(
+        self, name: str, call: BodyCall, known: tuple[Any, ...], marked: bool
+    ) -> FrozenGraph:
         draft = graph_of_function(self._library[call.function], self._library)
         draft.graph_def.library.function.extend(
             reachable_functions(draft.graph_def.node, self._library).values()
@@ -179,7 +188,8 @@ class _Freezer:
                 groups[source[0]][argument] = source[1]
         shapes = argument_shapes(call, fixed, self._library)
         set_argument_shapes(draft.graph_def, dict(zip(draft.arguments, shapes, strict=True)))
-        return self.freeze(name, draft, _Known(**groups))
+        marked = marked or grappler.is_marked(self._library[call.function])
+        return self.freeze(name, draft, _Known(**groups), marked)
 
     def _own_name(self, original: str) -> str:
         """A library function of its own for one call, named as the original where that is free."""

@@ -10,6 +10,8 @@ from tensorflow.python.grappler import tf_optimizer
 
 from tftrt_toolkit.functions import Draft
 
+MARK = "_tftrt_convert_function"
+XLA = "_XlaMustCompile"
 LOWERING = "_lower_using_switch_merge"
 _KEPT_LOWERING = "_tftrt_lower_using_switch_merge"
 
@@ -26,17 +28,36 @@ def prepare(nodes: Sequence[Any]) -> None:
         if LOWERING in node.attr:
             node.attr[_KEPT_LOWERING].CopyFrom(node.attr[LOWERING])
             del node.attr[LOWERING]
-        for name in ("_class", "_XlaMustCompile"):
+        for name in ("_class", XLA):
             if name in node.attr:
                 del node.attr[name]
 
 
 def restore(nodes: Sequence[Any]) -> None:
-    """Bring back the lowering attributes that `prepare` renamed."""
+    """Bring back the lowering attributes that `prepare` renamed; take off what kept calls."""
     for node in nodes:
         if _KEPT_LOWERING in node.attr:
             node.attr[LOWERING].CopyFrom(node.attr[_KEPT_LOWERING])
             del node.attr[_KEPT_LOWERING]
+        if XLA in node.attr:
+            del node.attr[XLA]
+
+
+def is_marked(function: Any) -> bool:
+    """Whether a FunctionDef bears stock TF-TRT's mark of functions to convert."""
+    return MARK in function.attr and function.attr[MARK].b
+
+
+def keep_marked_calls(nodes: Sequence[Any], functions: Sequence[Any]) -> None:
+    """Keep grappler from inlining calls of marked functions, in `nodes` and in other functions.
+
+    Aggressive inlining heeds XLA's mark alone; `restore` takes it off again.
+    """
+    marked = {function.signature.name for function in functions if is_marked(function)}
+    for group in (nodes, *(function.node_def for function in functions)):
+        for node in group:
+            if node.op.endswith("PartitionedCall") and node.attr["f"].func.name in marked:
+                node.attr[XLA].b = True
 
 
 def prepare_functions(functions: Sequence[Any]) -> None:
@@ -47,7 +68,7 @@ def prepare_functions(functions: Sequence[Any]) -> None:
     """
     for function in functions:
         prepare(function.node_def)
-        for name in ("api_implements", "_XlaMustCompile"):
+        for name in ("api_implements", XLA):
             if name in function.attr:
                 del function.attr[name]
 

@@ -29,18 +29,15 @@ def segment_graph(
     rules: SegmentRules,
     graph_index: int,
     first_index: int = 0,
-    marked: bool = False,
 ) -> Segmentation:
     """Group the nodes of `graph` that aren't refused into segments. Near-linear in the graph.
 
     graph_index, first_index: the numbers in the names `TRTEngineOp_<graph>_<segment>`.
-    marked: whether the graph is a function marked `_tftrt_convert_function`; with
-      `minimum_segment_size=-1` the others stay native whole.
     Raises InternalError if the result breaks the artifacts' rules.
     """
     plan = cluster_graph(graph, refusals)
     members = plan.members()
-    if rules.minimum_segment_size == -1 and not marked:
+    if rules.minimum_segment_size == -1 and not graph.marked:
         return Segmentation((), refusals, _unmarked(plan), ())
     cycles = CycleFinder(plan)
     selection = select(plan, members, rules, cycles)
