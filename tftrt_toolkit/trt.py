@@ -37,6 +37,7 @@ REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
         "BuilderFlag": frozenset({"SPARSE_WEIGHTS", "TF32"}),
         "DataType": frozenset({"BF16", "BOOL", "FLOAT", "HALF", "INT32", "INT64", "INT8", "UINT8"}),
+        "ExecutionContextAllocationStrategy": frozenset({"USER_MANAGED"}),
         "IBuilderConfig": frozenset(
             {
                 "add_optimization_profile",
@@ -48,6 +49,27 @@ REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
                 "set_memory_pool_limit",
             }
         ),
+        "ICudaEngine": frozenset(
+            {
+                "create_execution_context",
+                "get_device_memory_size_for_profile_v2",
+                "get_tensor_name",
+                "is_shape_inference_io",
+                "num_io_tensors",
+            }
+        ),
+        "IExecutionContext": frozenset(
+            {
+                "execute_async_v3",
+                "get_tensor_shape",
+                "infer_shapes",
+                "set_device_memory",
+                "set_input_shape",
+                "set_optimization_profile_async",
+                "set_tensor_address",
+            }
+        ),
+        "IGpuAllocator": frozenset({"allocate_async", "deallocate_async"}),
         "IHostMemory": frozenset({"nbytes"}),
         "ILogger": frozenset({"log", "ERROR", "INFO", "INTERNAL_ERROR", "VERBOSE", "WARNING"}),
         "INetworkDefinition": frozenset({"get_input", "get_output", "num_inputs", "num_outputs"}),
@@ -61,6 +83,7 @@ REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
         "OnnxParser": frozenset({"get_error", "num_errors", "parse_from_file"}),
         "ParserError": frozenset({"desc", "node_name", "node_operator"}),
         "ProfilingVerbosity": frozenset({"DETAILED"}),
+        "Runtime": frozenset({"deserialize_cuda_engine", "gpu_allocator"}),
     }
 )
 # What is used where a version has it; the key is the property of `TensorRT` that asks.

@@ -2,9 +2,10 @@
 
 from tftrt_toolkit.runtime.loading import load_ops
 from tftrt_toolkit.runtime.observing import observe
-from tftrt_toolkit.runtime.resources import bind, load
+from tftrt_toolkit.runtime.resources import bind, load, set_builder
 from tftrt_toolkit.runtime.selection import set_executors
 from tftrt_toolkit.runtime.statistics import SegmentStats, runtime_stats
+from tftrt_toolkit.runtime.tuning import tune
 
 __all__ = [
     "SegmentStats",
@@ -13,5 +14,7 @@ __all__ = [
     "load_ops",
     "observe",
     "runtime_stats",
+    "set_builder",
     "set_executors",
+    "tune",
 ]

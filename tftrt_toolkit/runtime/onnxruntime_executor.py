@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import MissingDependencyError
 from tftrt_toolkit.onnx_model import to_session
 from tftrt_toolkit.runtime.bridge import CCall
+from tftrt_toolkit.runtime.cuda_driver import copy_on_device
 from tftrt_toolkit.runtime.executor import CallInfo, Prepared
 from tftrt_toolkit.runtime.loading import op_library
 
@@ -168,20 +168,4 @@ def _copy(target: int, source: int, size: int, call: CCall) -> None:
     if call.device < 0:
         ctypes.memmove(target, source, size)
         return
-    status = _cuda_driver().cuMemcpyDtoDAsync_v2(target, source, size, call.stream)
-    if status:
-        raise RuntimeError(
-            f"copying an output on GPU {call.device} failed with CUDA error {status}"
-        )
-
-
-@functools.cache
-def _cuda_driver() -> Any:
-    driver = ctypes.CDLL("libcuda.so.1")
-    driver.cuMemcpyDtoDAsync_v2.argtypes = (
-        ctypes.c_uint64,
-        ctypes.c_uint64,
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-    )
-    return driver
+    copy_on_device(target, source, size, call.stream)

@@ -18,7 +18,15 @@ from tftrt_toolkit.runtime import bridge
 from tftrt_toolkit.runtime.executor import Executor, install
 from tftrt_toolkit.runtime.loading import callback, load_ops, op_library
 from tftrt_toolkit.runtime.onnxruntime_executor import OnnxRuntimeExecutor
-from tftrt_toolkit.runtime.selection import Choice, allowed_executors, check_names, choose
+from tftrt_toolkit.runtime.selection import (
+    Choice,
+    allowed_executors,
+    check_names,
+    choose,
+    fitting_plans,
+)
+from tftrt_toolkit.runtime.tensorrt_executor import Build, TensorRtExecutor
+from tftrt_toolkit.runtime.tuned_executor import TunedDispatcher
 
 _lock = threading.Lock()
 # Resource -> the asset's file, and all that its choice of an executor depended on.
@@ -26,6 +34,18 @@ _bound: dict[str, tuple[Path, tuple[Any, ...]]] = {}
 # Directories that `load` is loading now -> the executors that were asked for. The ops run in
 # TensorFlow's threads, so the asset's path alone tells which load they belong to.
 _loading: dict[Path, tuple[str, ...]] = {}
+
+_build: Build | None = None
+
+
+def set_builder(build: Build | None) -> None:
+    """How engines are built while a model runs, where it allows that; None: they aren't.
+
+    For resources that are bound or loaded from now on. `build` takes an asset and the profile
+    wanted, and raises EngineBuildError if it can't.
+    """
+    global _build
+    _build = build
 
 
 def bind(
@@ -56,7 +76,7 @@ def _bind(
     max_cached_engines: int,
     hold: bool,
 ) -> Choice:
-    choice = choose(asset.manifest, allowed)
+    choice = choose(asset.manifest, allowed, can_build=_build is not None)
     with _lock:
         _bound[resource] = (asset.path, _identity(asset.path, allowed))
     library = op_library()
@@ -74,9 +94,18 @@ def _bind(
 
 def make_executor(choice: Choice, asset: AssetFile, max_cached_engines: int) -> Executor:
     """The executor that was chosen; it loads what it needs at its first call."""
-    if choice.executor == "onnxruntime":
-        return OnnxRuntimeExecutor(asset)
-    raise InternalError(f"no executor is called {choice.executor!r}")
+
+    def make(name: str) -> Executor:
+        if name == "onnxruntime":
+            return OnnxRuntimeExecutor(asset)
+        if name == "tensorrt":
+            plans = choice.plans or fitting_plans(asset.plans)[0]
+            return TensorRtExecutor(asset, plans, max_cached_engines, _build)
+        raise InternalError(f"no executor is called {name!r}")
+
+    if choice.executor == "tuned":
+        return TunedDispatcher(asset, choice.tuned, make)
+    return make(choice.executor)
 
 
 def load(

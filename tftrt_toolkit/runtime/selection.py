@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tftrt_toolkit import trt
+from tftrt_toolkit.artifacts import Plan
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.manifest import Manifest, PlanEntry, TunedExecutor
 
@@ -73,15 +74,18 @@ class Choice:
         return "; ".join(self.reasons)
 
 
-def choose(manifest: Manifest, allowed: Sequence[str]) -> Choice:
-    """The first allowed executor that can run the segment on this machine; native if none can."""
+def choose(manifest: Manifest, allowed: Sequence[str], can_build: bool = False) -> Choice:
+    """The first allowed executor that can run the segment on this machine; native if none can.
+
+    can_build: engines can be built while the model runs, if the model allows it.
+    """
     reasons: list[str] = []
     for name in allowed:
         if name == "native" or name == "xla":
             return Choice(name, tuple(reasons))
         if name == "tensorrt":
             plans, why = fitting_plans(manifest.plans)
-            if plans:
+            if plans or (can_build and manifest.onnx is not None and gpu_capabilities()):
                 return Choice(name, tuple(reasons), plans=plans)
             reasons.append(why)
         elif name == "tuned":
@@ -122,7 +126,7 @@ def fitting_plans(plans: Sequence[PlanEntry]) -> tuple[tuple[PlanEntry, ...], st
 _WRONG_GPU = "another GPU's plan"
 
 
-def misfit(plan: PlanEntry, capabilities: Sequence[str]) -> str | None:
+def misfit(plan: PlanEntry | Plan, capabilities: Sequence[str]) -> str | None:
     """Why a plan can't run on any GPU of these compute capabilities; None if it can."""
     if not set(plan.targets) & set(capabilities):
         return _WRONG_GPU
@@ -157,11 +161,18 @@ def _no_onnxruntime(manifest: Manifest) -> str | None:
 @functools.cache
 def gpu_capabilities() -> tuple[str, ...]:
     """Compute capabilities ("8.9") of the GPUs that TensorFlow sees, each once."""
-    found = (
-        tf.config.experimental.get_device_details(device).get("compute_capability")
-        for device in tf.config.list_physical_devices("GPU")
-    )
-    return tuple(dict.fromkeys(f"{one[0]}.{one[1]}" for one in found if one))
+    count = len(tf.config.list_physical_devices("GPU"))
+    return tuple(dict.fromkeys(filter(None, map(capability_of, range(count)))))
+
+
+@functools.cache
+def capability_of(ordinal: int) -> str:
+    """Compute capability of the GPU of a CUDA ordinal; empty if there is none."""
+    devices = tf.config.list_physical_devices("GPU")
+    if ordinal >= len(devices):
+        return ""
+    found = tf.config.experimental.get_device_details(devices[ordinal]).get("compute_capability")
+    return f"{found[0]}.{found[1]}" if found else ""
 
 
 @functools.cache
