@@ -39,10 +39,12 @@ def convert(name: str, precision: str, saved: Path, converted: Path) -> dict[str
         options=ToolkitOptions(
             engine="tensorrt_rtx",
             compute_capabilities=COMPUTE_CAPABILITIES,
-            input_shapes=model.shapes,
+            input_shapes={} if model.realistic else model.shapes,
         ),
     )
     converter.convert()
+    if model.realistic:
+        converter.build(lambda: (model.inputs(size=size) for size in SIZES))
     converter.save(str(converted))
     report = converter.report()
     return {

@@ -227,6 +227,7 @@ MODELS = (
         save=save_strings,
         shapes={"pixels": _batch(), "camera": _batch()},
         draw={"pixels": _pixel_strings, "camera": _camera_names},
+        realistic=True,
     ),
     ZooModel(
         name="cond",
