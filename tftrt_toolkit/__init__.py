@@ -14,15 +14,6 @@ from tftrt_toolkit.params import (
 from tftrt_toolkit.tensorflow_version import has_stock_converter
 from tftrt_toolkit.version import __version__
 
-if has_stock_converter():
-    # The ops are TensorFlow's too, and its environment needn't have what conversion needs.
-    from tftrt_toolkit.compat.stock import StockConverter as TrtGraphConverterV2
-else:
-    from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
-    from tftrt_toolkit.runtime import load_ops
-
-    load_ops()
-
 __all__ = [
     "DEFAULT_TRT_CONVERSION_PARAMS",
     "Restored",
@@ -36,3 +27,14 @@ __all__ = [
     "migrate",
     "restore_native",
 ]
+
+if has_stock_converter():
+    # The ops are TensorFlow's too, and its environment needn't have what conversion needs.
+    from tftrt_toolkit.compat.stock import StockConverter as TrtGraphConverterV2
+else:
+    from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
+    from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
+    from tftrt_toolkit.validation import ValidationOptions, validate
+
+    __all__ += ["ValidationOptions", "load", "runtime_stats", "set_executors", "validate"]
+    load_ops()
