@@ -1,0 +1,70 @@
+"""The command, and `tftrt`, as processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tftrt_toolkit.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "saved_models" / "digits_cnn"
+SCRIPT = [str(ROOT / "scripts" / "inspect_model.py")]
+TFTRT = ["-m", "tftrt_toolkit.cli.main"]
+
+
+def run(program, *flags):
+    return subprocess.run(
+        [sys.executable, *program, *flags],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
+        timeout=300,
+    )
+
+
+def last_line(result):
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_json_of_a_model_by_the_script():
+    result = run(SCRIPT, f"--saved_model_dir={MODEL}", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["segments"] == []
+
+
+def test_tftrt_runs_the_command_with_its_exit_codes(tmp_path):
+    result = run(TFTRT, "inspect", f"--saved_model_dir={tmp_path}")
+    assert result.returncode == 1
+    assert last_line(result).startswith("error: no SavedModel in ")
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_flags_exit_with_2():
+    result = run(SCRIPT, f"--saved_model_dir={MODEL}", "--picture=graph.docx")
+    assert result.returncode == 2
+    assert ".svg" in last_line(result)
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("frobnicate", 2)])
+def test_tftrt_names_its_commands(argument, code, monkeypatch, capsys):
+    from tftrt_toolkit.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["tftrt", argument])
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == code
+    captured = capsys.readouterr()
+    assert all(name in captured.out + captured.err for name in COMMANDS)
+
+
+def test_every_subcommand_has_its_script():
+    wrapped = {
+        path.stem
+        for path in (ROOT / "scripts").glob("*.py")
+        if f"tftrt_toolkit.cli.{path.stem}" in path.read_text()
+    }
+    assert {module for module, _ in COMMANDS.values()} <= wrapped
