@@ -48,6 +48,10 @@ _MAIN = flags.DEFINE_string("main_output", None, "The output that labels belong 
 _CLASSIFIERS = flags.DEFINE_list("classifiers", None, "Outputs that hold class scores.")
 _KEEP_GOING = flags.DEFINE_bool("keep_going", False, "Go on behind a batch that a model refuses.")
 _ISOLATE = flags.DEFINE_bool("isolate", False, "Run each model in a process of its own.")
+_EMULATE = flags.DEFINE_bool(
+    "emulate", True, "Without a GPU, run each segment's typed ONNX, emulated, in its place."
+)
+_BLAME = flags.DEFINE_bool("blame", False, "Find the segments and nodes that add most error.")
 _BENCHMARK = flags.DEFINE_integer("benchmark", 0, "Time so many calls of each model, in turns.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of random inputs and of resampling.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "Of random inputs, records and images.")
@@ -81,6 +85,8 @@ def _options() -> ValidationOptions:
         classifiers=None if _CLASSIFIERS.value is None else tuple(_CLASSIFIERS.value),
         keep_going=_KEEP_GOING.value,
         isolate=_ISOLATE.value,
+        emulate=_EMULATE.value,
+        blame=_BLAME.value,
         predictions=Path(_PREDICTIONS.value) if _PREDICTIONS.value else None,
         benchmark_runs=_BENCHMARK.value,
         seed=_SEED.value,

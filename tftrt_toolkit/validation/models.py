@@ -48,6 +48,7 @@ class LocalModel:
         """Load it if it is a directory. Raises ModelError if it can't be loaded."""
         self.name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.directory = Path(model) if isinstance(model, str | Path) else None
+        self.tags = tags
         self.loaded = load(self.directory, tags) if self.directory else model
         self.functions: dict[str, Any] = (
             dict(self.loaded.signatures)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from absl import logging
 
 from tftrt_toolkit.errors import InvalidArgumentError, ValidationError
 from tftrt_toolkit.validation import sources
+from tftrt_toolkit.validation.blame import find_blame
 from tftrt_toolkit.validation.comparison import SignatureComparison
 from tftrt_toolkit.validation.deviation import is_float, tensor_snr_db
+from tftrt_toolkit.validation.emulation import EMULATION, NATIVE, running
 from tftrt_toolkit.validation.latency import compare_latency
 from tftrt_toolkit.validation.models import (
     Arrays,
@@ -23,9 +25,11 @@ from tftrt_toolkit.validation.models import (
     common_keys,
     conversion_report,
 )
+from tftrt_toolkit.validation.options import ValidationOptions
 from tftrt_toolkit.validation.predictions import PredictionWriter
 from tftrt_toolkit.validation.result import (
     BatchFailure,
+    Finding,
     LatencyResult,
     SignatureResult,
     ValidationReport,
@@ -39,63 +43,6 @@ from tftrt_toolkit.version import __version__
 _REPEATABLE_DB = 100.0
 _RANDOM_BATCHES = 8
 _QUANTIZED = ("INT8", "FP8", "INT4")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ValidationOptions:
-    """How to validate.
-
-    signature_keys: signatures to compare; empty: all of the original.
-    tags: of both SavedModels' meta graphs.
-    labelled: the input function yields pairs of inputs and labels.
-    precision: whose tolerances apply; None: the one in the converted model's report, else FP32.
-    tolerances: output name, or "*" for all -> limits to change, by `Tolerance`'s field names.
-    metrics: name -> function(labels, outputs) that gives one value, or one an input; or a
-      `keras.metrics.Metric`. metric_limits: name -> greatest change, either way; for "accuracy" and
-      "top5_accuracy" the greatest drop.
-    main_output: the output that labels belong to; None: the only classifier or the only output.
-    classifiers: outputs that hold class scores; None: found by their names and values.
-    keep_going: a batch that raises is reported with its index, and the run goes on.
-    isolate: each model in a process of its own (SavedModel directories only).
-    predictions: a .json or .csv file that gets one row an input.
-    benchmark_runs: time so many calls of each model; 0: none.
-    seed: of random inputs and of resampling. batch_size: of random inputs, records and images.
-    max_batches: at most so many; None: all, or 8 random ones.
-    image_range: values of black and white in images that are read from files.
-    """
-
-    signature_keys: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ("serve",)
-    labelled: bool = False
-    precision: str | None = None
-    tolerances: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    metric_limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    main_output: str | None = None
-    classifiers: tuple[str, ...] | None = None
-    keep_going: bool = False
-    isolate: bool = False
-    predictions: Path | None = None
-    benchmark_runs: int = 0
-    seed: int = 0
-    batch_size: int = 8
-    max_batches: int | None = None
-    image_range: tuple[float, float] = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        """Refuse what could only fail later."""
-        for name in ("batch_size", "max_batches"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidArgumentError(f"{name}={value} must be at least 1")
-        if self.benchmark_runs < 0:
-            raise InvalidArgumentError(f"benchmark_runs={self.benchmark_runs} can't be negative")
-        if isinstance(self.signature_keys, str) or isinstance(self.classifiers, str):
-            raise InvalidArgumentError(
-                "signature_keys and classifiers take a tuple of strings, not one string"
-            )
-        if self.precision is not None:
-            default_tolerance(self.precision)
 
 
 def validate(
@@ -120,36 +67,47 @@ def validate(
       ValidationError: a model fails on a batch (unless `keep_going`).
     """
     options = options or ValidationOptions()
-    if options.benchmark_runs:
-        _need_directories(original, converted, "benchmark_runs")
-    with _opened(original, converted, options) as (left, right):
+    for name in ("benchmark_runs", "blame", "isolate"):
+        if getattr(options, name):
+            _need_directories(original, converted, name)
+    with _opened(original, converted, options) as (left, right, executed):
         keys = common_keys(left, right, options.signature_keys)
         precision = options.precision or _precision(converted)
         validation = _Validation(left, right, input_fn, options, precision)
         results = validation.compare(keys)
-        return ValidationReport(
-            original=left.name,
-            converted=right.name,
-            precision=precision,
-            versions={"tftrt_toolkit": __version__, "tensorflow": tf.__version__},
-            executed={},
-            signatures=results,
-            latency=_latency(left, right, keys[0], validation.first_batch(keys[0]), options),
-            warnings=validation.warnings(),
-        )
+    return ValidationReport(
+        original=left.name,
+        converted=right.name,
+        precision=precision,
+        versions={"tftrt_toolkit": __version__, "tensorflow": tf.__version__},
+        executed=executed,
+        signatures=results,
+        findings=validation.blame(keys) if options.blame else (),
+        latency=_latency(left, right, keys[0], validation.first_batch(keys[0]), options),
+        warnings=validation.warnings(executed),
+    )
 
 
 @contextlib.contextmanager
 def _opened(
     original: Any, converted: Any, options: ValidationOptions
-) -> Iterator[tuple[Runnable, Runnable]]:
-    """Both models, each in a process of its own if asked."""
-    if not options.isolate:
-        yield LocalModel(original, options.tags), LocalModel(converted, options.tags)
-        return
-    _need_directories(original, converted, "isolate")
-    with WorkerModel(original, options.tags) as left, WorkerModel(converted, options.tags) as right:
-        yield left, right
+) -> Iterator[tuple[Runnable, Runnable, Mapping[str, str]]]:
+    """Both models, each in a process of its own if asked, and how the segments run."""
+    with contextlib.ExitStack() as stack:
+        if options.isolate:
+            left = stack.enter_context(WorkerModel(original, options.tags))
+            right = stack.enter_context(
+                WorkerModel(converted, options.tags, emulate=options.emulate)
+            )
+            yield left, right, right.executed
+            return
+        local = LocalModel(converted, options.tags)
+        executed: Mapping[str, str] = {}
+        if local.directory is not None:
+            executed = stack.enter_context(
+                running(local.directory, options.tags, emulate=options.emulate)
+            )
+        yield LocalModel(original, options.tags), local, executed
 
 
 def _need_directories(original: Any, converted: Any, what: str) -> None:
@@ -168,17 +126,14 @@ def _precision(converted: Any) -> str:
 def _latency(
     original: Runnable, converted: Runnable, key: str, batch: Batch, options: ValidationOptions
 ) -> tuple[LatencyResult, ...]:
-    """In the processes that are there, or in new ones."""
+    """Both in new processes, in which nothing is emulated."""
     if not options.benchmark_runs:
         return ()
-    with contextlib.ExitStack() as stack:
-        models = [
-            model
-            if isinstance(model, WorkerModel)
-            else stack.enter_context(WorkerModel(model.name, options.tags))
-            for model in (original, converted)
-        ]
-        return compare_latency(models, key, batch, options.benchmark_runs)
+    with (
+        WorkerModel(original.name, options.tags) as left,
+        WorkerModel(converted.name, options.tags) as right,
+    ):
+        return compare_latency((left, right), key, batch, options.benchmark_runs)
 
 
 class _Validation:
@@ -211,14 +166,39 @@ class _Validation:
         """The first batch that a signature was compared on."""
         return self._first[key]
 
-    def warnings(self) -> tuple[str, ...]:
-        """What the reader should know of the inputs."""
-        if not self._random:
-            return ()
-        text = "the inputs are random, as none were given"
-        if self._precision in _QUANTIZED:
-            text += f": they say little about {self._precision}, whose ranges come from real data"
-        return (text,)
+    def warnings(self, executed: Mapping[str, str]) -> tuple[str, ...]:
+        """What the reader should know of the inputs, and of how segments ran."""
+        found = []
+        if self._random:
+            text = "the inputs are random, as none were given"
+            if self._precision in _QUANTIZED:
+                text += f": they say little about {self._precision}, whose ranges come from data"
+            found.append(text)
+        ways = Counter(executed.values())
+        if ways[EMULATION]:
+            found.append(
+                f"{ways[EMULATION]} segments were emulated on the CPU: their precision is that of "
+                "the engines; the order of sums and the choice of kernels isn't"
+            )
+        if ways[NATIVE]:
+            found.append(f"{ways[NATIVE]} segments ran in TensorFlow: no engine was compared")
+        return tuple(found)
+
+    def blame(self, keys: Sequence[str]) -> tuple[Finding, ...]:
+        """What each signature's segments add, the worst first."""
+        found: list[Finding] = []
+        for key in keys:
+            limit = min(tolerance.min_snr_db for tolerance in self._tolerances(key).values())
+            found += find_blame(
+                Path(self._original.name),
+                Path(self._converted.name),
+                key,
+                self.first_batch(key),
+                self._precision,
+                limit,
+                self._options.tags,
+            )
+        return tuple(sorted(found, key=lambda finding: finding.snr_db))
 
     def _signature(self, key: str, writer: PredictionWriter | None) -> SignatureResult:
         options = self._options

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit.errors import ModelError, ToolkitError, ValidationError
+from tftrt_toolkit.validation.emulation import running
 from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature
 from tftrt_toolkit.validation.wire import read_message, write_message
 
@@ -163,4 +164,5 @@ def main(directory: str, tags: str, emulate: str) -> None:
     except ToolkitError as error:
         write_message(sink, {"error": str(error)}, {})
         return
-    serve(model, {}, source, sink)
+    with running(Path(directory), model.tags, emulate=emulate == "1") as executed:
+        serve(model, executed, source, sink)

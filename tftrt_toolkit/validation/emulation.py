@@ -1,0 +1,92 @@
+"""Runs a converted model's segments as their types say, on a machine without a GPU.
+
+The typed ONNX of a segment is emulated (`precision.emulate`) in ONNX Runtime behind the segment's
+own op, so that FP16 and INT8 damage shows in the model's outputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tftrt_toolkit import runtime
+from tftrt_toolkit.asset import AssetFile
+from tftrt_toolkit.onnx_model import run_session, to_session
+from tftrt_toolkit.precision import emulate
+from tftrt_toolkit.runtime.bridge import CCall
+from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared, install
+from tftrt_toolkit.validation.segments import engines_of
+
+EMULATION = "emulation"
+NATIVE = "native"
+
+
+class EmulatedExecutor:
+    """Runs one segment's typed ONNX, emulated, on the CPU."""
+
+    name = EMULATION
+
+    def __init__(self, asset: AssetFile) -> None:
+        """The session is made at the first call."""
+        self._asset = asset
+        self._lock = threading.Lock()
+        self._session: Any = None
+
+    def prepare(self, call: CallInfo) -> Prepared:
+        """Make the session if there is none yet; declines calls on a GPU."""
+        if call.device is not None:
+            raise DeclinedError("emulation runs on the CPU only")
+        with self._lock:
+            if self._session is None:
+                self._model = emulate(self._asset.load_onnx())
+                self._session = to_session(self._model, optimize=False)
+        return Prepared(self._run, [None] * call.num_outputs)
+
+    def _run(self, call: CCall) -> None:
+        inputs = [call.inputs[index].to_numpy() for index in range(call.num_inputs)]
+        for index, value in enumerate(run_session(self._session, self._model, inputs)):
+            value = np.ascontiguousarray(value)
+            address = call.allocate_output(index, value.shape)
+            if value.nbytes:
+                ctypes.memmove(address, value.ctypes.data, value.nbytes)
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+
+@contextlib.contextmanager
+def running(
+    directory: Path, tags: tuple[str, ...], *, emulate: bool
+) -> Iterator[Mapping[str, str]]:
+    """How each segment of a loaded SavedModel runs; while active, emulated where that is asked for.
+
+    Only segments that no engine runs here are emulated, and none where TensorFlow sees a GPU.
+    """
+    engines = engines_of(directory, tags)
+    labels = {found.resource: found.executor for found in runtime.runtime_stats()}
+    executed = {
+        engine.name: labels.get(engine.resource, NATIVE) or NATIVE for engine in engines.values()
+    }
+    bound = []
+    if emulate and not tf.config.list_logical_devices("GPU"):
+        for engine in engines.values():
+            if executed[engine.name] != NATIVE or engine.asset is None:
+                continue
+            asset = AssetFile.open(engine.asset)
+            if asset.manifest.onnx is not None:
+                install(engine.resource, EmulatedExecutor(asset), hold=True)
+                executed[engine.name] = EMULATION
+                bound.append((engine.resource, asset))
+    try:
+        yield executed
+    finally:
+        for resource, asset in bound:
+            runtime.bind(resource, asset)
