@@ -14,7 +14,7 @@ STAGES = {
 # The modules above the stages: only they may import several.
 ABOVE = {
     "pipeline", "engines", "calibrating", "shape_search", "converter", "report", "__init__",
-    "validation", "cli", "examples", "keras", "compat",
+    "validation", "cli", "examples", "keras", "compat", "targets",
 }  # fmt: skip
 
 

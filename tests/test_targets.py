@@ -1,0 +1,118 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2
+from tftrt_toolkit.artifacts import SegmentAsset
+from tftrt_toolkit.asset import AssetFile, write_asset
+from tftrt_toolkit.engine import BuildConfig
+from tftrt_toolkit.errors import InvalidArgumentError, ModelError
+from tftrt_toolkit.inspection import engine_assets
+from tftrt_toolkit.targets import add_plans
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "saved_models" / "digits_cnn"
+
+pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("targets") / "converted"
+    converter = TrtGraphConverterV2(
+        str(MODEL),
+        use_dynamic_shape=True,
+        options=ToolkitOptions(
+            engine="tensorrt_rtx",
+            compute_capabilities=["8.9"],
+            native_ops=["MaxPool"],
+            input_shapes={"image": ShapeRange((1, 8, 8, 1), (4, 8, 8, 1), (8, 8, 8, 1))},
+        ),
+    )
+    converter.convert()
+    converter.save(str(directory))
+    return directory
+
+
+@pytest.fixture
+def model(original, tmp_path):
+    return Path(shutil.copytree(original, tmp_path / "model"))
+
+
+def config(*capabilities):
+    return BuildConfig(flavour="tensorrt_rtx", compute_capabilities=capabilities)
+
+
+def bytes_of(model):
+    return {path.name: path.read_bytes() for path in engine_assets(model)}
+
+
+def test_each_segment_gets_a_plan_of_the_same_profiles_and_the_model_still_runs(model):
+    image = np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 8, 8, 1)
+    expected = tf.saved_model.load(str(MODEL)).signatures["serving_default"](image=image)
+    added = add_plans(model, config("8.6"))
+    assets = [AssetFile.open(path) for path in engine_assets(model)]
+    assert len(assets) > 1
+    assert added.keys() == {asset.segment for asset in assets}
+    for asset in assets:
+        old, new = asset.plans
+        assert (old.targets, new.targets) == (("8.9",), ("8.6",))
+        assert old.profiles == new.profiles
+        assert old.profiles
+        assert bytes(asset.read_plan(new)) == added[asset.segment][0].data
+    found = tf.saved_model.load(str(model)).signatures["serving_default"](image=image)
+    np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_target_again_replaces_its_plan(model):
+    add_plans(model, config("8.9"))
+    for path in engine_assets(model):
+        (plan,) = AssetFile.open(path).plans
+        assert plan.targets == ("8.9",)
+
+
+def test_an_unknown_target_leaves_the_model_as_it_was(model):
+    before = bytes_of(model)
+    with pytest.raises(InvalidArgumentError, match=r"1\.0"):
+        add_plans(model, config("1.0"))
+    assert bytes_of(model) == before
+
+
+def test_a_segment_without_shapes_is_refused_before_any_build(model):
+    last = engine_assets(model)[-1]
+    asset = AssetFile.open(last)
+    write_asset(
+        last, SegmentAsset(asset.segment, asset.inputs, asset.outputs, asset.load_onnx(), ())
+    )
+    before = bytes_of(model)
+    with pytest.raises(ModelError, match="no plan to take shapes from"):
+        add_plans(model, config("8.6"))
+    assert bytes_of(model) == before
+
+
+@pytest.mark.parametrize(
+    ("converted", "code", "message"), [(True, 0, "saved "), (False, 1, "error: ")]
+)
+def test_the_command(model, converted, code, message):
+    result = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "scripts" / "build_engines.py"),
+            f"--saved_model_dir={model if converted else MODEL}",
+            "--engine=tensorrt_rtx",
+            "--compute_capabilities=12.0",
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
+        timeout=300,
+    )
+    assert result.returncode == code, result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith(message)
+    assert ("for 12.0" in result.stdout) == converted
