@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
+import numpy as np
 from onnx import TensorProto
 
 from tftrt_toolkit import onnx_model
@@ -13,12 +15,13 @@ from tftrt_toolkit.params import TrtPrecisionMode
 from tftrt_toolkit.precision import int4
 from tftrt_toolkit.precision.calibration import Calibration
 from tftrt_toolkit.precision.casts import NUMPY, apply_casts
+from tftrt_toolkit.precision.fake_quant import absorb_fake_quant, existing_pairs, own_range
 from tftrt_toolkit.precision.graph import Graph
 from tftrt_toolkit.precision.islands import find_islands
 from tftrt_toolkit.precision.masks import clamp_masks
 from tftrt_toolkit.precision.prepare import prepare
 from tftrt_toolkit.precision.quantize import insert_pairs
-from tftrt_toolkit.precision.quantize_rules import QuantizeOptions, Site, find_sites
+from tftrt_toolkit.precision.quantize_rules import Left, QuantizeOptions, Site, find_sites
 from tftrt_toolkit.precision.thresholds import AUTO, DEFAULT, known_calibrator, threshold
 
 QUANTIZED = ("INT8", "FP8")
@@ -92,7 +95,8 @@ def _quantize(
 ) -> tuple[set[int], list[Island]]:
     """Q/DQ for the modes that have them: ids of the nodes around them, and the nodes left out."""
     if name not in (*QUANTIZED, "INT4"):
-        return set(), []
+        return existing_pairs(graph), []
+    weight_ranges = absorb_fake_quant(graph) if name == "INT8" else {}
     skip = (*options.keep_float, *options.keep_fp32)
     rules = QuantizeOptions(
         convolutions=options.convolutions and name == "INT8",
@@ -101,10 +105,14 @@ def _quantize(
     )
     sites, left = find_sites(graph, rules)
     if name == "INT4":
-        pairs: set[int] = set()
+        pairs = existing_pairs(graph)
         left += int4.quantize_weights(graph, sites, NUMPY[TYPES[options.rest]])
     else:
-        pairs = _insert_calibrated(graph, name, sites, calibration, options.calibrator)
+        pairs, more = _insert_calibrated(
+            graph, name, sites, calibration, options.calibrator, weight_ranges
+        )
+        left += more
+        pairs |= existing_pairs(graph)
     return pairs, [
         Island(one.node.name, one.node.op_type, options.rest, one.reason) for one in left
     ]
@@ -116,23 +124,30 @@ def _insert_calibrated(
     sites: list[Site],
     calibration: Calibration | None,
     calibrator: str,
-) -> set[int]:
-    if calibration is None:
+    weight_ranges: Mapping[str, np.ndarray],
+) -> tuple[set[int], list[Left]]:
+    """Pairs around the sites whose ranges are known, from calibration or from the model itself."""
+    if calibration is None and not weight_ranges and not existing_pairs(graph):
         raise CalibrationError(
-            f"{name} needs calibration: give a function that yields representative batches, "
-            "or a calibration file"
+            f"{name} needs calibration: give a function that yields representative batches, a "
+            "calibration file, or a model with fake quantization"
         )
     if calibrator == AUTO:
         raise InvalidArgumentError("calibrator 'auto' must be resolved on data first")
-    tensors = calibration.tensors
-    measured = [
-        site
-        for site in sites
-        if all(site.node.input[index] in tensors for index in site.activations)
-    ]
-    return insert_pairs(
-        graph, measured, name, lambda tensor: threshold(tensors[tensor], calibrator, name)
-    )
+    tensors = calibration.tensors if calibration else {}
+    known, left = [], []
+    for site in sites:
+        inputs = [site.node.input[index] for index in site.activations]
+        if all(one in tensors or own_range(graph, one) is not None for one in inputs):
+            known.append(site)
+        else:
+            left.append(Left(site.node, "no range is known of what it takes"))
+
+    def limit(tensor: str) -> float:
+        own = own_range(graph, tensor)
+        return threshold(tensors[tensor], calibrator, name) if own is None else own
+
+    return insert_pairs(graph, known, name, limit, weight_ranges), left
 
 
 def _lower(

@@ -12,7 +12,7 @@ FP16 scales it would accumulate raw products in FP16, which overflows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from ml_dtypes import float8_e4m3fn
@@ -34,14 +34,20 @@ Threshold = Callable[[str], float]
 
 
 def insert_pairs(
-    graph: Graph, sites: Sequence[Site], target: str, threshold: Threshold
+    graph: Graph,
+    sites: Sequence[Site],
+    target: str,
+    threshold: Threshold,
+    weight_ranges: Mapping[str, np.ndarray],
 ) -> set[int]:
     """Quantize the sites' inputs to `target` ("INT8" or "FP8").
 
-    threshold: tensor -> the greatest |x| to represent. One pair serves all takers of a tensor.
+    threshold: tensor -> the greatest |x| to represent. One pair serves all takers of a tensor; a
+    tensor that a DequantizeLinear makes has its pair already.
+    weight_ranges: greatest |value| of weights that have a range of their own.
     Returns ids of the nodes that stay FP32 around the pairs: Q, DQ, quantized nodes, epilogues.
     """
-    inserter = _Inserter(graph, target, threshold)
+    inserter = _Inserter(graph, target, threshold, weight_ranges)
     shared = _shared_thresholds(graph, sites, threshold)
     inserter.shared.update(shared)
     for site in sites:
@@ -55,8 +61,15 @@ def insert_pairs(
 
 
 class _Inserter:
-    def __init__(self, graph: Graph, target: str, threshold: Threshold) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        target: str,
+        threshold: Threshold,
+        weight_ranges: Mapping[str, np.ndarray],
+    ) -> None:
         self._graph = graph
+        self._weight_ranges = weight_ranges
         self._target = target
         self._threshold = threshold
         self.shared: dict[str, float] = {}
@@ -66,6 +79,8 @@ class _Inserter:
 
     def activation(self, name: str) -> str:
         """The tensor's dequantized form."""
+        if is_dequantized(self._graph, name):
+            return name
         if name not in self._done:
             greatest = self.shared.get(name) or self._threshold(name)
             scale = np.array(greatest / QMAX[self._target], np.float32)
@@ -86,7 +101,8 @@ class _Inserter:
         if key not in self._done:
             value = self._graph.constant(name)
             assert value is not None
-            quantized, scale = quantize_weight(value, axis, self._target)
+            own = self._weight_ranges.get(name)
+            quantized, scale = quantize_weight(value, axis, self._target, own)
             zero = np.zeros(scale.shape, _NUMPY[self._target])
             inputs = [
                 self._graph.add_constant(f"{name}/q", quantized),
@@ -121,10 +137,24 @@ class _Inserter:
         return self._node("DequantizeLinear", inputs, output, **attributes)
 
 
-def quantize_weight(value: np.ndarray, axis: int, target: str) -> tuple[np.ndarray, np.ndarray]:
-    """A weight in `target`, and its FP32 scale for each index of `axis`. Dead channels get 1."""
+def is_dequantized(graph: Graph, name: str) -> bool:
+    """Whether a tensor comes out of a DequantizeLinear."""
+    producer = graph.producers.get(name)
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def quantize_weight(
+    value: np.ndarray, axis: int, target: str, own_range: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A weight in `target`, and its FP32 scale for each index of `axis`. Dead channels get 1.
+
+    own_range: the greatest |value| to represent, of a shape that broadcasts to the weight.
+    """
     others = tuple(index for index in range(value.ndim) if index != axis)
-    greatest = np.maximum(value.max(axis=others), -value.min(axis=others))
+    if own_range is None:
+        greatest = np.maximum(value.max(axis=others), -value.min(axis=others))
+    else:
+        greatest = np.broadcast_to(own_range, value.shape).max(axis=others)
     scale = np.where(greatest > 0, greatest / QMAX[target], 1.0).astype(np.float32)
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     shape = [1] * value.ndim

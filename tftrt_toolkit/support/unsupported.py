@@ -39,10 +39,6 @@ _REASONS: dict[str, tuple[str, str]] = {
     "CropAndResize": ("builder", "TensorRT's RoiAlign samples otherwise"),
     "MatrixDiag MatrixDiagV2 MatrixDiagV3": ("builder", "TensorRT's parser refuses its padding"),
     "ResizeArea ResizeBicubic AdjustSaturation": ("mapping", "its ONNX form gives another result"),
-    "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel": (
-        "mapping",
-        "it quantizes to an asymmetric range, and TensorRT knows symmetric ones only",
-    ),
     "CheckNumerics Assert": ("assertion", "it checks values and raises, an engine can't"),
 }
 _REFUSALS = {

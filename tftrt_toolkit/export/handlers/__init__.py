@@ -4,6 +4,7 @@ One family a file; importing a family registers its mappings.
 """
 
 from tftrt_toolkit.export.handlers import (
+    fake_quant,
     images,
     indexing,
     integer_division,
@@ -16,6 +17,7 @@ from tftrt_toolkit.export.handlers import (
 from tftrt_toolkit.export.handlers.registry import HANDLERS, find_handler
 
 FAMILIES = (
+    fake_quant,
     images,
     indexing,
     integer_division,

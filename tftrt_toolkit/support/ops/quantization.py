@@ -31,3 +31,11 @@ def quantize_and_dequantize(node: NodeView) -> Refusal | None:
     ):
         return None
     return Refusal("attribute", "TensorRT quantizes to signed 8 bits, half to even, a range given")
+
+
+quantization.add("FakeQuantWithMinMaxArgs")
+quantization.add(
+    "FakeQuantWithMinMaxVars",
+    "FakeQuantWithMinMaxVarsPerChannel",
+    checks=(constant_input(1, "min"), constant_input(2, "max")),
+)
