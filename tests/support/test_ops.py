@@ -259,7 +259,7 @@ REFUSED = {
             images=x, size=[16, 13], half_pixel_centers=True, name="n"
         ),
         IMAGE,
-        "TensorRT rounds half pixel centers otherwise, except at whole factors",
+        "TensorRT takes no half pixel centers here, except to grow by whole factors",
     ),
     "resize by area": (
         lambda x: raw.ResizeArea(images=x, size=[16, 13], name="n"),

@@ -17,7 +17,7 @@ _REASONS: dict[str, tuple[str, str]] = {
     "NoOp": ("no output", "it yields nothing, it only orders other nodes"),
     "Where Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 DynamicPartition NonMaxSuppression "
     "NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
-    "CombinedNonMaxSuppression ListDiff SetSize DenseToDenseSetOperation SparseFillEmptyRows "
+    "CombinedNonMaxSuppression ListDiff DenseToDenseSetOperation SparseFillEmptyRows "
     "SparseReshape RaggedRange RaggedGather RaggedTensorToTensor RaggedTensorToSparse": (
         "data-dependent shape",
         "output shape depends on data",
@@ -34,9 +34,9 @@ _REASONS: dict[str, tuple[str, str]] = {
         "builder",
         "TensorRT has no bitwise operations",
     ),
-    "Cumprod CumulativeLogsumexp": ("builder", "TensorRT's builder fails on this scan"),
+    "Cumprod": ("builder", "TensorRT's builder fails on this scan"),
     "MaxPoolWithArgmax": ("builder", "TensorRT's max pooling yields no positions"),
-    "CropAndResize": ("builder", "TensorRT's RoiAlign samples otherwise"),
+    "CropAndResize": ("builder", "TensorRT-RTX's builder crashes on its ONNX form"),
     "MatrixDiag MatrixDiagV2 MatrixDiagV3": ("builder", "TensorRT's parser refuses its padding"),
     "ResizeArea ResizeBicubic AdjustSaturation": ("mapping", "its ONNX form gives another result"),
     "CheckNumerics Assert": ("assertion", "it checks values and raises, an engine can't"),

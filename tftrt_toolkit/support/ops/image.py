@@ -23,7 +23,7 @@ def resize_nearest(node: NodeView) -> Refusal | None:
     if not node.attr("half_pixel_centers") or _grows_by_whole_factors(node):
         return None
     return Refusal(
-        "attribute", "TensorRT rounds half pixel centers otherwise, except at whole factors"
+        "attribute", "TensorRT takes no half pixel centers here, except to grow by whole factors"
     )
 
 
