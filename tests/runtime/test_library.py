@@ -1,4 +1,5 @@
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -46,9 +47,9 @@ def test_it_is_compiled_once_and_found_again(cache, compiler):
 def test_another_source_or_tensorflow_is_another_library(cache, compiler, tmp_path, monkeypatch):
     first = library.library_path()
     sources = tmp_path / "ops"
-    sources.mkdir()
-    for source in library._SOURCES.iterdir():
-        (sources / source.name).write_bytes(source.read_bytes() + b"\n")
+    shutil.copytree(library._SOURCES, sources)
+    for source in sources.glob("*.cc"):
+        source.write_bytes(source.read_bytes() + b"\n")
     monkeypatch.setattr(library, "_SOURCES", sources)
     second = library.library_path()
     monkeypatch.setattr(library.tf, "__version__", "2.99.0")

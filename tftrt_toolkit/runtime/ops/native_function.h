@@ -90,41 +90,64 @@ class NativeFunction {
   absl::Status Instantiate(FunctionLibraryRuntime* runtime) {
     FunctionLibraryRuntime::InstantiateOptions options;
     options.target = runtime->device()->name();
-    std::string name = function_.name();
-    if (xla_ || ints_on_device_) {
-      library_ = std::make_unique<tensorflow::FunctionLibraryDefinition>(
-          *runtime->GetFunctionLibraryDefinition());
-      options.lib_def = library_.get();
-      const tensorflow::FunctionDef* original = library_->Find(name);
-      if (original == nullptr) {
-        return absl::NotFoundError(
-            absl::StrCat("segment function ", name, " is not in the function library"));
-      }
-      tensorflow::FunctionDef variant = xla_ ? XlaCaller(*original) : *original;
-      name = absl::StrCat(name, xla_ ? "_xla" : "_on_device");
-      variant.mutable_signature()->set_name(name);
-      if (ints_on_device_) {
-        (*variant.mutable_attr())[tensorflow::FunctionLibraryDefinition::kIntsOnDeviceAttr]
-            .set_b(true);
-      }
-      TF_RETURN_IF_ERROR(library_->AddFunctionDef(variant));
+    library_ = std::make_unique<tensorflow::FunctionLibraryDefinition>(
+        *runtime->GetFunctionLibraryDefinition());
+    options.lib_def = library_.get();
+    const tensorflow::FunctionDef* original = library_->Find(function_.name());
+    if (original == nullptr) {
+      return absl::NotFoundError(absl::StrCat("segment function ", function_.name(),
+                                              " is not in the function library"));
     }
+    tensorflow::FunctionDef caller = xla_ ? XlaCaller(*original) : Caller(*original);
+    const std::string name = absl::StrCat(function_.name(), xla_ ? "_xla" : "_called");
+    caller.mutable_signature()->set_name(name);
+    if (ints_on_device_) {
+      (*caller.mutable_attr())[tensorflow::FunctionLibraryDefinition::kIntsOnDeviceAttr]
+          .set_b(true);
+    }
+    TF_RETURN_IF_ERROR(library_->AddFunctionDef(caller));
     return runtime->Instantiate(name, tensorflow::AttrSlice(&function_.attr()), options, &handle_);
   }
 
-  // A function of the same signature whose one node calls the original, marked for XLA: TensorFlow
-  // makes a compiling kernel of such a node, and puts each tensor into the memory that it wants.
-  static tensorflow::FunctionDef XlaCaller(const tensorflow::FunctionDef& original) {
-    tensorflow::FunctionDef caller;
-    *caller.mutable_signature() = original.signature();
-    tensorflow::NodeDef* node = caller.add_node_def();
-    node->set_name("compiled");
-    node->set_op(original.signature().name());
-    (*node->mutable_attr())["_XlaMustCompile"].set_b(true);
-    (*node->mutable_attr())["_noinline"].set_b(true);
+  // A function of the same signature with one node, `call`, that takes all arguments. TensorFlow
+  // puts each tensor into the memory, host or device, that the node wants.
+  static tensorflow::FunctionDef OneNode(const tensorflow::FunctionDef& original,
+                                         const std::string& op) {
+    tensorflow::FunctionDef function;
+    *function.mutable_signature() = original.signature();
+    tensorflow::NodeDef* node = function.add_node_def();
+    node->set_name("call");
+    node->set_op(op);
     for (const auto& argument : original.signature().input_arg()) node->add_input(argument.name());
+    return function;
+  }
+
+  // Calls the original as TensorFlow's own functions call each other. Run as the body itself it
+  // would miss the placer, grappler and oneDNN's rewrites: other kernels, other roundings.
+  static tensorflow::FunctionDef Caller(const tensorflow::FunctionDef& original) {
+    tensorflow::FunctionDef caller = OneNode(original, "StatefulPartitionedCall");
+    auto& attributes = *caller.mutable_node_def(0)->mutable_attr();
+    attributes["f"].mutable_func()->set_name(original.signature().name());
+    for (const char* name : {"config", "config_proto", "executor_type"}) attributes[name].set_s("");
+    auto* inputs = attributes["Tin"].mutable_list();
+    for (const auto& argument : original.signature().input_arg()) inputs->add_type(argument.type());
+    auto* outputs = attributes["Tout"].mutable_list();
+    int index = 0;
     for (const auto& result : original.signature().output_arg()) {
-      (*caller.mutable_ret())[result.name()] = absl::StrCat("compiled:", result.name(), ":0");
+      outputs->add_type(result.type());
+      (*caller.mutable_ret())[result.name()] = absl::StrCat("call:output:", index++);
+    }
+    return caller;
+  }
+
+  // Calls the original through a node that is marked for XLA: TensorFlow makes a compiling kernel
+  // of such a node.
+  static tensorflow::FunctionDef XlaCaller(const tensorflow::FunctionDef& original) {
+    tensorflow::FunctionDef caller = OneNode(original, original.signature().name());
+    auto& attributes = *caller.mutable_node_def(0)->mutable_attr();
+    for (const char* name : {"_XlaMustCompile", "_noinline"}) attributes[name].set_b(true);
+    for (const auto& result : original.signature().output_arg()) {
+      (*caller.mutable_ret())[result.name()] = absl::StrCat("call:", result.name(), ":0");
     }
     return caller;
   }
