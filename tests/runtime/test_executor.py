@@ -11,6 +11,13 @@ from tftrt_toolkit.runtime.executor import DeclinedError, Prepared, install
 from tftrt_toolkit.runtime.loading import op_library
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    """The fake executor reads the tensors' memory as the host's."""
+    with tf.device("/CPU:0"):
+        yield
+
+
 @pytest.fixture
 def resource():
     name = new_resource()

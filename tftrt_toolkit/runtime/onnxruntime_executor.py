@@ -16,7 +16,6 @@ from tftrt_toolkit.onnx_model import to_session
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.cuda_driver import copy_on_device
 from tftrt_toolkit.runtime.executor import CallInfo, Prepared
-from tftrt_toolkit.runtime.loading import op_library
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # ONNX Runtime takes no null address, not even of an empty tensor.
@@ -58,11 +57,8 @@ class _Session:
         if device is None:
             self.session = to_session(model)
         else:
-            library = op_library()
-            options = _cuda_options(device, stream, *library.device_functions(device))
-            # Its weights are copied on a stream of its own.
-            with library.foreign_stream(device):
-                self.session = to_session(model, providers=[(_CUDA, options), _CPU])
+            options = _cuda_options(device, stream)
+            self.session = to_session(model, providers=[(_CUDA, options), _CPU])
             if _CUDA not in self.session.get_providers():
                 raise MissingDependencyError(
                     f"onnxruntime {onnxruntime.__version__} has no CUDA here: "
@@ -154,12 +150,12 @@ def _element_type(dtype: Any) -> int:
     return onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype.as_numpy_dtype))
 
 
-def _cuda_options(device: int, stream: int, allocate: int, free: int) -> dict[str, str]:
+def _cuda_options(device: int, stream: int) -> dict[str, str]:
+    """TensorFlow's stream; then ONNX Runtime's arena is its own, since it takes not both."""
     return {
         "device_id": str(device),
         "user_compute_stream": str(stream),
-        "gpu_external_alloc": str(allocate),
-        "gpu_external_free": str(free),
+        "arena_extend_strategy": "kSameAsRequested",
     }
 
 

@@ -109,28 +109,23 @@ class NativeFunction {
     return runtime->Instantiate(name, tensorflow::AttrSlice(&function_.attr()), options, &handle_);
   }
 
-  // A function of the same signature with one node, `call`, that takes all arguments. TensorFlow
-  // puts each tensor into the memory, host or device, that the node wants.
-  static tensorflow::FunctionDef OneNode(const tensorflow::FunctionDef& original,
-                                         const std::string& op) {
-    tensorflow::FunctionDef function;
-    *function.mutable_signature() = original.signature();
-    tensorflow::NodeDef* node = function.add_node_def();
-    node->set_name("call");
-    node->set_op(op);
-    for (const auto& argument : original.signature().input_arg()) node->add_input(argument.name());
-    return function;
-  }
-
   // Calls the original as TensorFlow's own functions call each other. Run as the body itself it
   // would miss the placer, grappler and oneDNN's rewrites: other kernels, other roundings.
+  // TensorFlow puts each tensor into the memory, host or device, that the call wants.
   static tensorflow::FunctionDef Caller(const tensorflow::FunctionDef& original) {
-    tensorflow::FunctionDef caller = OneNode(original, "StatefulPartitionedCall");
-    auto& attributes = *caller.mutable_node_def(0)->mutable_attr();
+    tensorflow::FunctionDef caller;
+    *caller.mutable_signature() = original.signature();
+    tensorflow::NodeDef* node = caller.add_node_def();
+    node->set_name("call");
+    node->set_op("StatefulPartitionedCall");
+    auto& attributes = *node->mutable_attr();
     attributes["f"].mutable_func()->set_name(original.signature().name());
     for (const char* name : {"config", "config_proto", "executor_type"}) attributes[name].set_s("");
     auto* inputs = attributes["Tin"].mutable_list();
-    for (const auto& argument : original.signature().input_arg()) inputs->add_type(argument.type());
+    for (const auto& argument : original.signature().input_arg()) {
+      node->add_input(argument.name());
+      inputs->add_type(argument.type());
+    }
     auto* outputs = attributes["Tout"].mutable_list();
     int index = 0;
     for (const auto& result : original.signature().output_arg()) {
@@ -141,14 +136,11 @@ class NativeFunction {
   }
 
   // Calls the original through a node that is marked for XLA: TensorFlow makes a compiling kernel
-  // of such a node.
+  // of such a call.
   static tensorflow::FunctionDef XlaCaller(const tensorflow::FunctionDef& original) {
-    tensorflow::FunctionDef caller = OneNode(original, original.signature().name());
+    tensorflow::FunctionDef caller = Caller(original);
     auto& attributes = *caller.mutable_node_def(0)->mutable_attr();
     for (const char* name : {"_XlaMustCompile", "_noinline"}) attributes[name].set_b(true);
-    for (const auto& result : original.signature().output_arg()) {
-      (*caller.mutable_ret())[result.name()] = absl::StrCat("call:", result.name(), ":0");
-    }
     return caller;
   }
 
