@@ -34,7 +34,7 @@ if has_stock_converter():
 else:
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
     from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
-    from tftrt_toolkit.validation import ValidationOptions, validate
+    from tftrt_toolkit.validation import Gate, ValidationOptions, validate
 
-    __all__ += ["ValidationOptions", "load", "runtime_stats", "set_executors", "validate"]
+    __all__ += ["Gate", "ValidationOptions", "load", "runtime_stats", "set_executors", "validate"]
     load_ops()

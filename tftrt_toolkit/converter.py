@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tftrt_toolkit import inputs, report
 from tftrt_toolkit.artifacts import EngineAttributes, LoadedModel, Refusal
 from tftrt_toolkit.assemble import check_output, save_model
 from tftrt_toolkit.engines import EngineSet
-from tftrt_toolkit.errors import ConversionError, InvalidArgumentError
+from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.freeze import load_model, signature
 from tftrt_toolkit.params import (
     DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
@@ -25,6 +26,7 @@ from tftrt_toolkit.pipeline import ConvertedSignature, SignaturePipeline
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.trials import sampled_batches
+from tftrt_toolkit.validation.gate import Gate, pass_gate
 
 # Each round takes what the builder refused out of its segments.
 _MAX_BUILD_ROUNDS = 4
@@ -115,6 +117,7 @@ class TrtGraphConverterV2:
         self._engines: EngineSet | None = None
         self._flows: list[tuple[SignaturePipeline, list[dict[str, tf.Tensor]]]] = []
         self._build_called = False
+        self._validation: dict[str, Any] = {}
 
     def convert(self, calibration_input_fn: inputs.InputFn | None = None) -> Callable[..., Any]:
         """Convert, and build engines where shapes are known; returns the converted function.
@@ -171,6 +174,7 @@ class TrtGraphConverterV2:
         options: tf.saved_model.SaveOptions | None = None,
         *,
         overwrite: bool = False,
+        validate: Gate | None = None,
     ) -> None:
         """Save the converted model; may be called again.
 
@@ -181,9 +185,11 @@ class TrtGraphConverterV2:
           options: taken for the stock signature's sake; has no effect, since the model's own files
             are kept and only its graph is edited.
           overwrite: replace the directory if it exists and isn't empty.
+          validate: compare the model with the original first, and save it only if it passes.
 
         Raises:
           AssertionError: convert() wasn't called.
+          ValidationError: the model doesn't pass `validate`; nothing is saved.
           RuntimeError: calibration is pending: call build() first.
           OutputExistsError: the directory isn't empty and `overwrite` is False.
         """
@@ -193,17 +199,54 @@ class TrtGraphConverterV2:
             raise RuntimeError("INT8 calibration is pending: call build() before save()")
         if options is not None:
             logging.warning("SaveOptions have no effect: the original's own files are kept")
-        check_output(Path(output_saved_model_dir), overwrite)
+        target = Path(output_saved_model_dir)
+        check_output(target, overwrite)
+        if validate is not None:
+            self._pass_gate(validate, target, save_gpu_specific_engines)
         with self._stages.stage("save", output_saved_model_dir):
-            save_model(
-                self._model,
-                {one.key: one.converted for one in self._signatures},
-                self._engines.asset_files(with_plans=save_gpu_specific_engines),
-                output_saved_model_dir,
-                report=self.report(),
-                overwrite=overwrite,
-                max_cached_engines_count=self._settings.params.maximum_cached_engines,
+            self._write(target, save_gpu_specific_engines, overwrite)
+
+    def _write(self, target: Path, with_plans: bool, overwrite: bool = False) -> None:
+        assert self._engines is not None
+        assert self._model is not None
+        save_model(
+            self._model,
+            {one.key: one.converted for one in self._signatures},
+            self._engines.asset_files(with_plans=with_plans),
+            target,
+            report=self.report(),
+            overwrite=overwrite,
+            max_cached_engines_count=self._settings.params.maximum_cached_engines,
+        )
+
+    def _pass_gate(self, gate: Gate, target: Path, with_plans: bool) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        options = dataclasses.replace(gate.options, tags=tuple(self._tags))
+        with self._stages.stage("validate"):
+            result = pass_gate(
+                dataclasses.replace(gate, options=options),
+                self._directory,
+                self._settings.precision,
+                target.parent,
+                lambda scratch: self._write(scratch, with_plans),
+                self._demote,
             )
+        self._validation = result.to_dict()
+
+    def _demote(self, reasons: Mapping[str, str]) -> None:
+        """Take segments back into TensorFlow, and segment, build and bind again."""
+        assert self._engines is not None
+        for index, (flow, batches) in enumerate(self._flows):
+            segments = [
+                one.segment
+                for one in self._signatures[index].candidates
+                if one.segment.name in reasons
+            ]
+            for segment in segments:
+                flow.refuse(segment, [], Refusal("validation", reasons[segment.name]))
+            if segments:
+                self._signatures[index] = flow.run(batches)
+        self._prepare_engines(self._engines, None)
 
     def summary(
         self,
@@ -227,7 +270,8 @@ class TrtGraphConverterV2:
         """All that the conversion did and why, ready for JSON."""
         if not self._signatures:
             raise RuntimeError("convert() must be called before report()")
-        return report.build(self._settings, self._signatures, self._engines, self._stages)
+        found = report.build(self._settings, self._signatures, self._engines, self._stages)
+        return found | ({"validation": self._validation} if self._validation else {})
 
     @property
     def _converted(self) -> bool:
@@ -293,29 +337,6 @@ class TrtGraphConverterV2:
     def _require_engines(self) -> None:
         """Raise ConversionError if nothing converts, or not all where all was asked for."""
         summary = report.build(self._settings, self._signatures, None, self._stages)
-        detail = "; ".join(
-            f"{entry['op']} x{entry['count']}: {entry['reason']}"
-            for entry in summary["refused"][:3]
-        )
-        self._write_detailed_report(summary)
-        if not summary["segments"]:
-            dropped = "; ".join(entry["reason"] for entry in summary["dropped"][:1])
-            raise ConversionError(
-                f"{self._directory}: no part of it can become an engine ({detail or dropped}): "
-                "--dry_run lists every reason"
-            )
-        missing = summary["total_nodes"] - summary["converted_nodes"]
-        if missing and self._settings.options.require_full_conversion:
-            raise ConversionError(
-                f"{self._directory}: {missing} of {summary['total_nodes']} nodes stay native, and "
-                f"full conversion was required ({detail})"
-            )
-
-    def _write_detailed_report(self, summary: Mapping[str, Any]) -> None:
-        """As the stock converter does for TF_TRT_SHOW_DETAILED_REPORT: "1" logs, a path is CSV."""
-        asked = self._settings.environment.detailed_report
-        if asked == "1":
-            for entry in summary["refused"]:
-                logging.info("native: %s x%d: %s", entry["op"], entry["count"], entry["reason"])
-        elif asked not in ("", "0"):
-            report.write_refusals(Path(asked), summary)
+        report.write_detailed(summary, self._settings.environment.detailed_report)
+        full = self._settings.options.require_full_conversion
+        report.require_engines(summary, self._directory, full)

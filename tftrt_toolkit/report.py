@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from tftrt_toolkit.artifacts import (
     Drop,
     FrozenGraph,
@@ -22,6 +24,7 @@ from tftrt_toolkit.artifacts import (
     TensorSpec,
 )
 from tftrt_toolkit.engines import Engine, EngineSet
+from tftrt_toolkit.errors import ConversionError
 from tftrt_toolkit.pipeline import ConvertedSignature
 from tftrt_toolkit.progress import Stages, peak_rss_bytes
 from tftrt_toolkit.settings import Settings
@@ -135,6 +138,34 @@ def refused_nodes(
 def merge_sentence(merge: Merge) -> str:
     """What making an op convertible would gain."""
     return f"supporting {merge.op} would join {merge.before} segments into {merge.after}"
+
+
+def require_engines(report: Mapping[str, Any], model: Path, full: bool) -> None:
+    """Raise ConversionError if no node converts; with `full`, if any that computes stays native."""
+    detail = "; ".join(
+        f"{entry['op']} x{entry['count']}: {entry['reason']}" for entry in report["refused"][:3]
+    )
+    if not report["segments"]:
+        dropped = "; ".join(entry["reason"] for entry in report["dropped"][:1])
+        raise ConversionError(
+            f"{model}: no part of it can become an engine ({detail or dropped}): "
+            "--dry_run lists every reason"
+        )
+    missing = report["total_nodes"] - report["converted_nodes"]
+    if missing and full:
+        raise ConversionError(
+            f"{model}: {missing} of {report['total_nodes']} nodes stay native, and full "
+            f"conversion was required ({detail})"
+        )
+
+
+def write_detailed(report: Mapping[str, Any], asked: str) -> None:
+    """As the stock converter does for TF_TRT_SHOW_DETAILED_REPORT: "1" logs, a path is CSV."""
+    if asked == "1":
+        for entry in report["refused"]:
+            logging.info("native: %s x%d: %s", entry["op"], entry["count"], entry["reason"])
+    elif asked not in ("", "0"):
+        write_refusals(Path(asked), report)
 
 
 def write_refusals(path: Path, report: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tftrt_toolkit.converter import TrtGraphConverterV2
+from tftrt_toolkit.validation import Gate
 
 
 class Converter(TrtGraphConverterV2):
@@ -20,8 +21,13 @@ class Converter(TrtGraphConverterV2):
         options: Any = None,
         *,
         overwrite: bool = True,
+        validate: Gate | None = None,
     ) -> None:
         """As the toolkit's, but an existing model is replaced."""
         super().save(
-            output_saved_model_dir, save_gpu_specific_engines, options, overwrite=overwrite
+            output_saved_model_dir,
+            save_gpu_specific_engines,
+            options,
+            overwrite=overwrite,
+            validate=validate,
         )

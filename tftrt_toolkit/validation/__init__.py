@@ -1,5 +1,6 @@
 """Is the converted model still the model? Comparison, tolerances, blame and reports."""
 
+from tftrt_toolkit.validation.gate import Gate
 from tftrt_toolkit.validation.options import ValidationOptions
 from tftrt_toolkit.validation.page import to_html
 from tftrt_toolkit.validation.result import ValidationReport
@@ -9,6 +10,7 @@ from tftrt_toolkit.validation.validate import validate
 
 __all__ = [
     "DEFAULT_TOLERANCES",
+    "Gate",
     "Tolerance",
     "ValidationOptions",
     "ValidationReport",
