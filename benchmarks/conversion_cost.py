@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,16 @@ DEFAULT_MODELS = (
 )  # fmt: skip
 _WARM_UP = "tf1"  # small: compiles the op library and fills the file cache
 
-_MODELS = flags.DEFINE_list("models", list(DEFAULT_MODELS), "Names in tests/models/zoo.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Runs of each command; the medians are reported.")
-_LIMIT = flags.DEFINE_float("memory_limit_gb", 20.0, "Kill a command beyond so many 1e9 bytes.")
-_TIMEOUT = flags.DEFINE_float("timeout_s", 1200.0, "Kill a command after so many seconds.")
-_WORK = flags.DEFINE_string("work_dir", None, "Keeps SavedModels and logs; default: temporary.")
-_OUTPUT = flags.DEFINE_string("output", str(RESULTS), "Results as JSON.")
-_README = flags.DEFINE_string("readme", None, "Markdown file whose generated table is renewed.")
-_RENDER = flags.DEFINE_bool("render_only", False, "Measure nothing; renew the table from --output.")
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to measure, and when to kill a command: bytes of resident memory, seconds."""
+
+    models: tuple[str, ...]
+    rounds: int
+    memory_limit: int
+    timeout: float
+    work: Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,17 +103,17 @@ def _saved_model(name: str, work: Path) -> Path:
     return directory
 
 
-def _run(name: str, tool: str, saved_model: Path, work: Path, index: int) -> dict[str, Any]:
-    scratch = Path(tempfile.mkdtemp(dir=work))
-    log = work / f"{name}.{tool}.{index}.log"
+def _run(plan: Plan, name: str, tool: str, saved_model: Path, index: int) -> dict[str, Any]:
+    scratch = Path(tempfile.mkdtemp(dir=plan.work))
+    log = plan.work / f"{name}.{tool}.{index}.log"
     # Without a GPU in sight both commands do the same on every machine.
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     try:
         found = measure.run(
             _commands(name, saved_model, scratch)[tool],
             log,
-            memory_limit=int(_LIMIT.value * 1e9),
-            timeout=_TIMEOUT.value,
+            memory_limit=plan.memory_limit,
+            timeout=plan.timeout,
             env=env,
         )
     finally:
@@ -124,28 +126,28 @@ def _run(name: str, tool: str, saved_model: Path, work: Path, index: int) -> dic
     return {"model": name, "tool": tool, **dataclasses.asdict(found)}
 
 
-def measure_all(names: Sequence[str], rounds: int, work: Path) -> dict[str, Any]:
+def measure_all(plan: Plan) -> dict[str, Any]:
     """Run both commands on every model in turns; all runs and what they ran on."""
     from tests.models import zoo
 
-    unknown = set(names) - zoo.MODELS.keys()
+    unknown = set(plan.models) - zoo.MODELS.keys()
     if unknown:
         raise SystemExit(f"unknown models {sorted(unknown)}: choose from {sorted(zoo.MODELS)}")
-    _run(_WARM_UP, OURS, _saved_model(_WARM_UP, work), work, 0)
+    _run(plan, _WARM_UP, OURS, _saved_model(_WARM_UP, plan.work), 0)
     runs = []
-    for name in names:
-        saved_model = _saved_model(name, work)
+    for name in plan.models:
+        saved_model = _saved_model(name, plan.work)
         stopped = set()  # a command that was killed once would be killed again
-        for index in range(rounds):
+        for index in range(plan.rounds):
             for tool in (THEIRS, OURS):
                 if tool not in stopped:
-                    runs.append(_run(name, tool, saved_model, work, index))
+                    runs.append(_run(plan, name, tool, saved_model, index))
                     if runs[-1]["killed"]:
                         stopped.add(tool)
     return {
         "environment": environment(),
-        "rounds": rounds,
-        "memory_limit_bytes": int(_LIMIT.value * 1e9),
+        "rounds": plan.rounds,
+        "memory_limit_bytes": plan.memory_limit,
         "runs": runs,
     }
 
@@ -212,20 +214,35 @@ def _cells(summary: Summary, memory_limit: int) -> list[str]:
     return [f"{summary.seconds:.1f}", f"{summary.peak_rss_bytes / 1e9:.2f}"]
 
 
+def _define_flags() -> None:
+    flags.DEFINE_list("models", list(DEFAULT_MODELS), "Names in tests/models/zoo.")
+    flags.DEFINE_integer("rounds", 3, "Runs of each command; the medians are reported.")
+    flags.DEFINE_float("memory_limit_gb", 20.0, "Kill a command beyond so many 1e9 bytes.")
+    flags.DEFINE_float("timeout_s", 1200.0, "Kill a command after so many seconds.")
+    flags.DEFINE_string("work_dir", None, "Keeps SavedModels and logs; default: temporary.")
+    flags.DEFINE_string("output", str(RESULTS), "Results as JSON.")
+    flags.DEFINE_string("readme", None, "Markdown file whose generated table is renewed.")
+    flags.DEFINE_bool("render_only", False, "Measure nothing; renew the table from --output.")
+
+
 def main(_: list[str]) -> None:
-    output = Path(_OUTPUT.value)
-    if not _RENDER.value:
+    given = flags.FLAGS
+    output = Path(given.output)
+    if not given.render_only:
         with tempfile.TemporaryDirectory() as scratch:
-            work = Path(_WORK.value or scratch)
+            work = Path(given.work_dir or scratch)
             work.mkdir(parents=True, exist_ok=True)
-            results = measure_all(_MODELS.value, _ROUNDS.value, work)
+            limit = int(given.memory_limit_gb * 1e9)
+            plan = Plan(tuple(given.models), given.rounds, limit, given.timeout_s, work)
+            results = measure_all(plan)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(results, indent=1) + "\n")
     block = render(json.loads(output.read_text()))
     print(block)
-    if _README.value:
-        tables.write_block(Path(_README.value), BLOCK, block)
+    if given.readme:
+        tables.write_block(Path(given.readme), BLOCK, block)
 
 
 if __name__ == "__main__":
+    _define_flags()
     app.run(main)

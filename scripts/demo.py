@@ -70,6 +70,13 @@ def main() -> None:
         "native: the segments' own TensorFlow functions, as on a machine without a fitting GPU.\n"
         "onnxruntime: the very typed ONNX that the engines were built from, on the CPU."
     )
+    print("\nValidation of both digits models, each precision emulated:", flush=True)
+    subprocess.run(
+        [sys.executable, "-m", "tftrt_toolkit.examples.validate_digits", OUTPUT / "validation"],
+        check=True,
+        cwd=ROOT,
+    )
+    print("pages: demo_output/validation/*.html")
 
 
 if __name__ == "__main__":
