@@ -95,16 +95,12 @@ def onnxruntime_call(asset_path: Path, inputs: dict[str, np.ndarray]) -> Call:
     return call
 
 
-def convert(saved_model: Path, target: Path, precision: str, shapes: Any) -> dict[str, Any]:
+def convert(saved_model: Path, target: Path, precision: str) -> dict[str, Any]:
     """Convert on this machine; returns the report."""
-    from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
+    from tftrt_toolkit import TrtGraphConverterV2
 
-    del shapes  # no builder takes this GPU: profiles don't matter
     converter = TrtGraphConverterV2(
-        str(saved_model),
-        use_dynamic_shape=True,
-        precision_mode=precision,
-        options=ToolkitOptions(),
+        str(saved_model), use_dynamic_shape=True, precision_mode=precision
     )
     converter.convert()
     converter.save(str(target), overwrite=True)
@@ -130,14 +126,18 @@ def measure_model(name: str, precision: str, directory: Path) -> list[dict[str, 
     zoo, saved = MODELS[name], directory / name
     if not saved.exists():
         zoo.save(saved)
-    target = directory / f"{name}_{precision}"
-    report = convert(saved, target, precision, zoo.shapes)
+    # The engines of one conversion share their resources however often it is loaded, so each
+    # executor gets a conversion of its own.
+    targets = {one: directory / f"{name}_{precision}_{one}" for one in _EXECUTORS}
+    reports = {one: convert(saved, target, precision) for one, target in targets.items()}
+    report = reports["native"]
     original = tf.saved_model.load(str(saved)).signatures["serving_default"]
     compiled = tf.function(lambda **inputs: original(**inputs), jit_compile=True)
     loaded = {
-        executor: tftrt_toolkit.load(str(target), executors=[executor]) for executor in _EXECUTORS
+        executor: tftrt_toolkit.load(str(targets[executor]), executors=[executor])
+        for executor in _EXECUTORS
     }
-    assets = sorted((target / "assets").glob("trt-serialized-engine.*"))
+    assets = sorted((targets["native"] / "assets").glob("trt-serialized-engine.*"))
     rows = []
     for batch in map(int, _BATCHES.value):
         arrays = with_batch(zoo.inputs(size="opt"), batch)
