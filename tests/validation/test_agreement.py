@@ -64,6 +64,7 @@ def test_is_right():
         ("output_0", [[0.25, 0.75]], True),
         ("output_0", [[0.25, 0.5]], False),
         ("embedding", [[-3.0, 5.0]], False),
+        ("detection_scores", [[0.9, 0.8]], False),
         ("logits", [[1.0]], False),
         ("classes", [1.0, 2.0], False),
     ],

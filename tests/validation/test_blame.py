@@ -3,11 +3,13 @@
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 
 from tests.validation import faults, small_models
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError
+from tftrt_toolkit.examples import validate_digits
 from tftrt_toolkit.precision import load_overrides
 from tftrt_toolkit.validation import ValidationOptions, to_text, validate
 
@@ -104,6 +106,51 @@ def test_preprocessing_that_is_off_by_one(models, tmp_path):
     assert worst.source == "native"
     assert worst.node.endswith("sub")
     assert all(finding.snr_db > 100 for finding in report.findings[1:])
+
+
+def test_a_wrong_quantization_scale(tmp_path):
+    """INT8, with activations that reach a product dequantized to twice their size."""
+    converted = tmp_path / "converted"
+    validate_digits.convert("digits_cnn", "INT8", converted)
+
+    def double(proto, _):
+        (node,) = (n for n in proto.graph.node if n.name.endswith("hidden_1/MatMul"))
+        dequantize = next(n for n in proto.graph.node if n.output[0] == node.input[0])
+        assert dequantize.op_type == "DequantizeLinear"
+        scale = next(t for t in proto.graph.initializer if t.name == dequantize.input[1])
+        value = onnx.numpy_helper.to_array(scale) * np.float32(2)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value, "twice"))
+        dequantize.input[1] = "twice"
+
+    faulty = faults.with_fault(converted, tmp_path / "faulty", CONV, double)
+    report = validate_digits.validate_model("digits_cnn", faulty)
+    assert not report.passed
+    (finding,) = report.findings
+    assert finding.segment.endswith(CONV)
+    assert finding.node.endswith("hidden_1/MatMul")
+
+
+def test_random_nodes_are_no_finding(tmp_path):
+    """Dropout that is off still draws its random numbers, and each run draws others."""
+
+    class Dropout(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = tf.Variable(np.eye(8, dtype=np.float32) * 3)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 8), tf.float32, name="x")])
+        def serve(self, x):
+            kept = tf.cast(tf.random.uniform(tf.shape(x)) >= 0.0, tf.float32)
+            return {"y": tf.tanh(tf.matmul(tf.sin(x), self.kernel)) * kept}
+
+    model = Dropout()
+    tf.saved_model.save(model, str(tmp_path / "original"), {"serving_default": model.serve})
+    converted = faults.convert(tmp_path / "original", tmp_path / "converted")
+    inputs = [np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)]
+    report = validate(tmp_path / "original", converted, inputs, options=BLAME)
+    assert report.passed
+    assert report.findings
+    assert all(finding.source == "engine" for finding in report.findings)
 
 
 class Tiny(tf.Module):

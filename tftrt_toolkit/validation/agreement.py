@@ -14,7 +14,7 @@ MATRIX_CLASSES = 50
 _KEPT_PAIRS = 1000
 _SHOWN_PAIRS = 20
 _TOP = 5
-_CLASSIFIER_WORDS = ("logit", "prob", "softmax", "class", "score", "prediction")
+_CLASSIFIER_WORDS = ("logit", "prob", "softmax", "prediction")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,11 +53,12 @@ _QUANTIZED = ("INT8", "FP8", "INT4")
 
 @dataclasses.dataclass(frozen=True)
 class _Watched:
-    """One segment: calls in the original, and the same calls in the converted model."""
+    """One segment: calls in the original, the same once more, and in the converted model."""
 
     segment: Segment
     engine: Engine
     original: tuple[Sample, ...]
+    repeated: tuple[Sample, ...]
     converted: tuple[Sample, ...]
 
 
@@ -106,28 +107,34 @@ def _watch(
         by_graph.setdefault(segment.graph, []).append(segment)
     attributes = EngineAttributes(precision_mode="FP32", dynamic_shape=True)
     again = assemble_function(cut.frozen, by_graph, attributes)
-    few = {
-        name: value[:_MAX_INPUTS] if value.ndim else value for name, value in batch.inputs.items()
-    }
-    before = _observe(
-        {again.resources[segment.name]: segment for segment in cut.segments},
-        lambda: again.function(**{name: tf.constant(value) for name, value in few.items()}),
-    )
     model = LocalModel(converted, tuple(tags))
+    few = _first_inputs(batch, model.signatures[key].inputs)
+    resources = {again.resources[segment.name]: segment for segment in cut.segments}
+    tensors = {name: tf.constant(value) for name, value in few.items()}
+    before = _observe(resources, lambda: again.function(**tensors))
+    repeated = _observe(resources, lambda: again.function(**tensors))
     pairs = [(segment, engines[segment.name.rpartition("/")[2]]) for segment in cut.segments]
     after = _observe(
         {engine.resource: segment for segment, engine in pairs}, lambda: model.run(key, few)
     )
-    return [
+    watched = [
         _Watched(
             segment,
             engine,
             tuple(before[again.resources[segment.name]].samples),
+            tuple(repeated[again.resources[segment.name]].samples),
             tuple(after[engine.resource].samples),
         )
         for segment, engine in pairs
-        if before[again.resources[segment.name]].samples and after[engine.resource].samples
     ]
+    return [one for one in watched if one.original and one.converted]
+
+
+def _first_inputs(batch: Batch, specs: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
+    """The first few of a batch, where the signature takes batches of any size."""
+    if any(spec.shape.rank == 0 or spec.shape[:1].is_fully_defined() for spec in specs.values()):
+        return dict(batch.inputs)
+    return {name: value[:_MAX_INPUTS] for name, value in batch.inputs.items()}
 
 
 def _observe(resources: Mapping[str, Segment], run: Any) -> dict[str, Record]:
@@ -138,31 +145,33 @@ def _observe(resources: Mapping[str, Segment], run: Any) -> dict[str, Record]:
 
 
 def _before_segments(watched: Sequence[_Watched]) -> tuple[Finding, ...]:
-    """A finding for the first tensor that reaches a segment changed, if any does."""
+    """A finding for the first tensor that reaches a segment changed, if any does.
+
+    Only segments in front of which no other segment changed anything are looked at.
+    """
     for one in watched:
-        for left, right in zip(one.original, one.converted, strict=False):
-            for spec, before, after in zip(
-                one.segment.inputs, left.inputs, right.inputs, strict=True
+        calls = list(zip(one.original, one.repeated, one.converted, strict=False))
+        for left, again, right in calls:
+            for spec, *values in zip(
+                one.segment.inputs, left.inputs, again.inputs, right.inputs, strict=True
             ):
-                snr = _snr(before, after)
-                if snr < SAME_DB:
-                    return (
-                        Finding(
-                            segment="(TensorFlow)",
-                            snr_db=snr,
-                            source="native",
-                            node=spec.name.partition(":")[0],
-                            tensor=spec.name,
-                            advice=f"{spec.name} differs before it reaches {one.segment.name}: "
-                            "the models' own TensorFlow nodes differ",
-                        ),
-                    )
-            if any(_snr(a, b) < SAME_DB for a, b in zip(left.outputs, right.outputs, strict=True)):
-                break  # what comes behind a changed segment is its doing
-        else:
-            continue
-        break
+                finding = _changed_input(one.segment, spec.name, *values)
+                if finding is not None:
+                    return (finding,)
+        if any(min(_all_snr(left.outputs, right.outputs)) < SAME_DB for left, _, right in calls):
+            return ()
     return ()
+
+
+def _changed_input(
+    segment: Segment, tensor: str, left: np.ndarray, again: np.ndarray, right: np.ndarray
+) -> Finding | None:
+    """A finding if a tensor differs that the original repeats."""
+    snr = _snr(left, right)
+    if snr >= SAME_DB or _snr(left, again) < SAME_DB:
+        return None
+    advice = f"{tensor} differs before it reaches {segment.name}: TensorFlow's own nodes differ"
+    return Finding("(TensorFlow)", snr, "native", node_of(tensor), tensor, advice)
 
 
 def _native_finding(

@@ -52,7 +52,7 @@ class EmulatedExecutor:
     def _run(self, call: CCall) -> None:
         inputs = [call.inputs[index].to_numpy() for index in range(call.num_inputs)]
         for index, value in enumerate(run_session(self._session, self._model, inputs)):
-            value = np.ascontiguousarray(value)
+            value = np.asarray(value, order="C")  # keeps scalars scalars
             address = call.allocate_output(index, value.shape)
             if value.nbytes:
                 ctypes.memmove(address, value.ctypes.data, value.nbytes)

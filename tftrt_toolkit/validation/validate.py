@@ -187,7 +187,8 @@ class _Validation:
     def blame(self, keys: Sequence[str]) -> tuple[Finding, ...]:
         """What each signature's segments add, the worst first."""
         found: list[Finding] = []
-        for key in keys:
+        converted = conversion_report(Path(self._converted.name)).get("signatures", keys)
+        for key in (key for key in keys if key in converted):
             limit = min(tolerance.min_snr_db for tolerance in self._tolerances(key).values())
             found += find_blame(
                 Path(self._original.name),
