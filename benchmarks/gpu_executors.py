@@ -131,7 +131,8 @@ def measure_model(name: str, precision: str, directory: Path) -> list[dict[str, 
     targets = {one: directory / f"{name}_{precision}_{one}" for one in _EXECUTORS}
     reports = {one: convert(saved, target, precision) for one, target in targets.items()}
     report = reports["native"]
-    original = tf.saved_model.load(str(saved)).signatures["serving_default"]
+    unconverted = tf.saved_model.load(str(saved))  # owns the variables
+    original = unconverted.signatures["serving_default"]
     compiled = tf.function(lambda **inputs: original(**inputs), jit_compile=True)
     loaded = {
         executor: tftrt_toolkit.load(str(targets[executor]), executors=[executor])

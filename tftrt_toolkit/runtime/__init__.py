@@ -2,7 +2,7 @@
 
 from tftrt_toolkit.runtime.loading import load_ops
 from tftrt_toolkit.runtime.observing import observe
-from tftrt_toolkit.runtime.resources import bind, load, set_builder
+from tftrt_toolkit.runtime.resources import bind, load, loaded_assets, set_builder
 from tftrt_toolkit.runtime.selection import set_executors
 from tftrt_toolkit.runtime.statistics import SegmentStats, runtime_stats
 from tftrt_toolkit.runtime.tuning import tune
@@ -12,6 +12,7 @@ __all__ = [
     "bind",
     "load",
     "load_ops",
+    "loaded_assets",
     "observe",
     "runtime_stats",
     "set_builder",

@@ -160,10 +160,6 @@ _SIGNATURES = {
     "tftrt_close": (c_int32, (c_double,)),
     "tftrt_device_allocate": (c_void_p, (c_int32, c_int64)),
     "tftrt_device_free": (None, (c_int32, c_void_p)),
-    "tftrt_device_functions": (
-        c_int32,
-        (c_int32, ctypes.POINTER(c_void_p), ctypes.POINTER(c_void_p)),
-    ),
     "tftrt_device_foreign_streams": (None, (c_int32, c_int32)),
 }
 
@@ -256,15 +252,6 @@ class OpLibrary:
     def device_free(self, device: int, address: int) -> None:
         """Give it back, in the order of TensorFlow's stream."""
         self._functions.tftrt_device_free(device, address)
-
-    def device_functions(self, device: int) -> tuple[int, int]:
-        """Addresses of `void* allocate(size_t)` and `void free(void*)` for one GPU."""
-        allocate, free = c_void_p(), c_void_p()
-        if not self._functions.tftrt_device_functions(
-            device, ctypes.byref(allocate), ctypes.byref(free)
-        ):
-            raise RuntimeLoadError(f"GPU {device} is beyond those that the op library serves")
-        return allocate.value or 0, free.value or 0
 
     @contextlib.contextmanager
     def foreign_stream(self, device: int) -> Iterator[None]:

@@ -76,6 +76,8 @@ class _Session:
         self.outputs = [(spec.name, _element_type(spec.dtype)) for spec in asset.outputs]
         self.run_options = onnxruntime.RunOptions()
         self.run_options.log_severity_level = 4  # what fails raises an error that says so
+        # No CUDA graph. Unset, it is asked for at each run, and found missing the slow way.
+        self.run_options.add_run_config_entry("gpu_graph_id", "-1")
         if device is not None:
             self.run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 

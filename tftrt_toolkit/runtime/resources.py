@@ -69,6 +69,12 @@ def bind(
     return _bind(resource_name, asset, allowed, max_cached_engines=1, hold=True)
 
 
+def loaded_assets() -> dict[str, Path]:
+    """Resource name -> its asset's file, of all that were loaded or bound in this process."""
+    with _lock:
+        return {resource: path for resource, (path, _) in _bound.items()}
+
+
 def _bind(
     resource: str,
     asset: AssetFile,

@@ -39,6 +39,7 @@ inline void RememberDevice(int device, tensorflow::OpKernelContext* context,
 }
 
 inline void* AllocateOnDevice(int device, size_t bytes) {
+  if (device < 0 || device >= kMaxDevices) return nullptr;
   DeviceMemory& memory = device_memory(device);
   tensorflow::Allocator* allocator = memory.allocator.load(std::memory_order_acquire);
   if (allocator == nullptr || bytes == 0) return nullptr;
@@ -51,30 +52,9 @@ inline void* AllocateOnDevice(int device, size_t bytes) {
 }
 
 inline void FreeOnDevice(int device, void* address) {
-  if (address == nullptr) return;
+  if (address == nullptr) return;  // so the device is one of ours
   tensorflow::Allocator* allocator = device_memory(device).allocator.load();
   if (allocator != nullptr) allocator->DeallocateRaw(address);
-}
-
-// ONNX Runtime's allocator functions aren't told the device, so each device has its own.
-template <int device>
-void* AllocateOn(size_t bytes) {
-  return AllocateOnDevice(device, bytes);
-}
-template <int device>
-void FreeOn(void* address) {
-  FreeOnDevice(device, address);
-}
-
-struct AllocatorFunctions {
-  void* (*allocate)(size_t);
-  void (*free)(void*);
-};
-
-template <int... devices>
-AllocatorFunctions FunctionsOf(int device, std::integer_sequence<int, devices...>) {
-  static constexpr AllocatorFunctions functions[] = {{AllocateOn<devices>, FreeOn<devices>}...};
-  return functions[device];
 }
 
 }  // namespace tftrt

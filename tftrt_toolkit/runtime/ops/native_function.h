@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tensorflow/core/framework/cancellation.h"
@@ -15,8 +16,9 @@ namespace tftrt {
 
 // One run: the tensors, and the runner that TensorFlow's executor schedules the function with.
 //
-// The executor hands its first closure to a runner, and normally that is a hop to another thread;
-// this one runs it in the calling thread. Later closures come from asynchronous kernels inside.
+// The executor hands closures to a runner, and normally each is a hop to another thread. This one
+// runs in the calling thread what it can: all of them if that thread waits for the function, else
+// the first, for later ones may be meant to run beside it.
 struct NativeRun {
   tensorflow::FunctionLibraryRuntime::Options options;
   std::vector<tensorflow::Tensor> inputs;
@@ -40,16 +42,21 @@ struct NativeRun {
     // A While body may run the same function twice at once within a step: keys of tensors that
     // change memory inside would collide in the step's own rendezvous.
     options.create_rendezvous = true;
-    // A blocked thread may not wait for the pool that it itself belongs to.
     options.run_all_kernels_inline = blocking;
-    auto later = blocking ? [](std::function<void()> closure) {
-      tensorflow::Env::Default()->SchedClosure(std::move(closure));
-    } : *context->runner();
-    runner = [first = true, later = std::move(later)](std::function<void()> closure) mutable {
-      if (!first) return later(std::move(closure));
-      first = false;
-      closure();
-    };
+    if (blocking) {
+      // Each change of thread costs more than the call. What other threads hand on (an asynchronous
+      // kernel that has finished) may not wait for the pool that the blocked thread belongs to.
+      runner = [caller = std::this_thread::get_id()](std::function<void()> closure) {
+        if (std::this_thread::get_id() == caller) return closure();
+        tensorflow::Env::Default()->SchedClosure(std::move(closure));
+      };
+    } else {
+      runner = [first = true, pool = *context->runner()](std::function<void()> closure) mutable {
+        if (!first) return pool(std::move(closure));
+        first = false;
+        closure();
+      };
+    }
     options.runner = &runner;
     inputs.reserve(context->num_inputs());
     for (int i = 0; i < context->num_inputs(); ++i) inputs.push_back(context->input(i));
