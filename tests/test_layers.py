@@ -13,8 +13,8 @@ STAGES = {
 }  # fmt: skip
 # The modules above the stages: only they may import several.
 ABOVE = {
-    "pipeline", "engines", "calibrating", "shape_search", "converter", "report", "__init__",
-    "validation", "cli", "examples", "keras", "compat", "targets",
+    "pipeline", "engines", "calibrating", "shape_search", "conversion", "converter", "report",
+    "function_converter", "__init__", "validation", "cli", "examples", "keras", "compat", "targets",
 }  # fmt: skip
 
 

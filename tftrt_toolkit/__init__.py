@@ -33,8 +33,18 @@ if has_stock_converter():
     from tftrt_toolkit.compat.stock import StockConverter as TrtGraphConverterV2
 else:
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
+    from tftrt_toolkit.function_converter import FunctionConversion, convert_function
     from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
     from tftrt_toolkit.validation import Gate, ValidationOptions, validate
 
-    __all__ += ["Gate", "ValidationOptions", "load", "runtime_stats", "set_executors", "validate"]
+    __all__ += [
+        "FunctionConversion",
+        "Gate",
+        "ValidationOptions",
+        "convert_function",
+        "load",
+        "runtime_stats",
+        "set_executors",
+        "validate",
+    ]
     load_ops()

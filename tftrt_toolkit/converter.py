@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import tensorflow as tf
 from absl import logging
 
 from tftrt_toolkit import inputs, report
-from tftrt_toolkit.artifacts import EngineAttributes, LoadedModel, Refusal
+from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.assemble import check_output, save_model
+from tftrt_toolkit.conversion import Conversion
 from tftrt_toolkit.engines import EngineSet
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.freeze import load_model, signature
@@ -22,14 +23,9 @@ from tftrt_toolkit.params import (
     TrtConversionParams,
     TrtPrecisionMode,
 )
-from tftrt_toolkit.pipeline import ConvertedSignature, SignaturePipeline
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
-from tftrt_toolkit.trials import sampled_batches
 from tftrt_toolkit.validation.gate import Gate, pass_gate
-
-# Each round takes what the builder refused out of its segments.
-_MAX_BUILD_ROUNDS = 4
 
 
 class TrtGraphConverterV2:
@@ -113,9 +109,7 @@ class TrtGraphConverterV2:
         )
         self._stages = Stages(self._settings.options.show_progress)
         self._model: LoadedModel | None = None
-        self._signatures: list[ConvertedSignature] = []
-        self._engines: EngineSet | None = None
-        self._flows: list[tuple[SignaturePipeline, list[dict[str, tf.Tensor]]]] = []
+        self._conversion = Conversion(str(self._directory), self._settings, self._stages)
         self._build_called = False
         self._validation: dict[str, Any] = {}
 
@@ -132,18 +126,16 @@ class TrtGraphConverterV2:
         """
         if self._converted:
             raise AssertionError("convert() was called before: make a new converter")
-        self._check_calibration(calibration_input_fn)
+        self._conversion.check_calibration(calibration_input_fn)
         engine_set = EngineSet(self._settings, self._stages)  # refuses targets before the work
-        if not self._signatures:
+        if not self._conversion.signatures:
             self._analyze()
-        self._require_engines()
-        self._prepare_engines(engine_set, calibration_input_fn)
-        self._engines = engine_set
-        return self._signatures[0].converted.function
+        self._conversion.prepare(engine_set, calibration_input_fn)
+        return self._conversion.signatures[0].converted.function
 
     def analyze(self) -> dict[str, Any]:
         """Do all of convert() that builds no engine, and return the report."""
-        if not self._signatures:
+        if not self._conversion.signatures:
             self._analyze()
         return self.report()
 
@@ -162,9 +154,9 @@ class TrtGraphConverterV2:
             raise NotImplementedError("build() was called before: it can be called only once")
         if not input_fn:
             raise RuntimeError("build() needs input_fn, to know the shapes to build engines for")
-        if not self._converted or self._engines is None:
+        if self._conversion.engines is None:
             raise RuntimeError("convert() must be called before build()")
-        self._engines.build(self._signatures[0], input_fn)
+        self._conversion.engines.build(self._conversion.signatures[0], input_fn)
         self._build_called = True
 
     def save(
@@ -193,9 +185,9 @@ class TrtGraphConverterV2:
           RuntimeError: calibration is pending: call build() first.
           OutputExistsError: the directory isn't empty and `overwrite` is False.
         """
-        if not self._converted or self._engines is None or self._model is None:
+        if self._conversion.engines is None:
             raise AssertionError("convert() must be called before save()")
-        if self._engines.calibration_pending:
+        if self._conversion.engines.calibration_pending:
             raise RuntimeError("INT8 calibration is pending: call build() before save()")
         if options is not None:
             logging.warning("SaveOptions have no effect: the original's own files are kept")
@@ -207,12 +199,12 @@ class TrtGraphConverterV2:
             self._write(target, save_gpu_specific_engines, overwrite)
 
     def _write(self, target: Path, with_plans: bool, overwrite: bool = False) -> None:
-        assert self._engines is not None
+        assert self._conversion.engines is not None
         assert self._model is not None
         save_model(
             self._model,
-            {one.key: one.converted for one in self._signatures},
-            self._engines.asset_files(with_plans=with_plans),
+            {one.key: one.converted for one in self._conversion.signatures},
+            self._conversion.engines.asset_files(with_plans=with_plans),
             target,
             report=self.report(),
             overwrite=overwrite,
@@ -229,24 +221,9 @@ class TrtGraphConverterV2:
                 self._settings.precision,
                 target.parent,
                 lambda scratch: self._write(scratch, with_plans),
-                self._demote,
+                self._conversion.demote,
             )
         self._validation = result.to_dict()
-
-    def _demote(self, reasons: Mapping[str, str]) -> None:
-        """Take segments back into TensorFlow, and segment, build and bind again."""
-        assert self._engines is not None
-        for index, (flow, batches) in enumerate(self._flows):
-            segments = [
-                one.segment
-                for one in self._signatures[index].candidates
-                if one.segment.name in reasons
-            ]
-            for segment in segments:
-                flow.refuse(segment, [], Refusal("validation", reasons[segment.name]))
-            if segments:
-                self._signatures[index] = flow.run(batches)
-        self._prepare_engines(self._engines, None)
 
     def summary(
         self,
@@ -260,7 +237,7 @@ class TrtGraphConverterV2:
           RuntimeError: convert() (or analyze()) wasn't called.
           ValueError: `line_length` is below 160.
         """
-        if not self._signatures:
+        if not self._conversion.signatures:
             raise RuntimeError("convert() must be called before summary()")
         if line_length < 160:
             raise InvalidArgumentError(f"line_length={line_length} is too short: at least 160")
@@ -268,75 +245,17 @@ class TrtGraphConverterV2:
 
     def report(self) -> dict[str, Any]:
         """All that the conversion did and why, ready for JSON."""
-        if not self._signatures:
+        if not self._conversion.signatures:
             raise RuntimeError("convert() must be called before report()")
-        found = report.build(self._settings, self._signatures, self._engines, self._stages)
-        return found | ({"validation": self._validation} if self._validation else {})
+        return self._conversion.report() | (
+            {"validation": self._validation} if self._validation else {}
+        )
 
     @property
     def _converted(self) -> bool:
-        return self._engines is not None
-
-    def _check_calibration(self, calibration_input_fn: inputs.InputFn | None) -> None:
-        if self._settings.needs_calibration and calibration_input_fn is None:
-            raise InvalidArgumentError(
-                f"{self._settings.precision} needs calibration_input_fn: give a function that "
-                "yields representative batches, or set use_calibration=False"
-            )
-        if not self._settings.needs_calibration and calibration_input_fn is not None:
-            raise InvalidArgumentError(
-                "calibration_input_fn is given, but only INT8 and FP8 with use_calibration take one"
-            )
+        return self._conversion.engines is not None
 
     def _analyze(self) -> None:
         with self._stages.stage("load", str(self._directory)):
             self._model = load_model(self._directory, self._tags)
-        first_graph = 0
-        for key in self._keys:
-            function = signature(self._model, key)
-            with self._stages.stage("sample", key):
-                batches = sampled_batches(function, self._settings.options.input_shapes)
-            flow = SignaturePipeline(
-                key, function, self._settings, self._stages, first_graph, self._attributes()
-            )
-            converted = flow.run(batches)
-            first_graph += len(converted.graphs)
-            self._flows.append((flow, batches))
-            self._signatures.append(converted)
-
-    def _prepare_engines(self, engine_set: EngineSet, data: inputs.InputFn | None) -> None:
-        """Build; what the builder refuses is segmented again without the nodes that it names."""
-        for _ in range(_MAX_BUILD_ROUNDS):
-            refused = engine_set.prepare(self._signatures, data)
-            if not refused:
-                break
-            for index, (flow, batches) in enumerate(self._flows):
-                mine = [one for one in refused if one.segment.graph in flow.graphs]
-                for engine in mine:
-                    reason = Refusal("builder", str(engine.refusal))
-                    # Without the whole segment, the others keep their calibration.
-                    nodes = [] if data else engine.blamed_nodes
-                    flow.refuse(engine.segment, nodes, reason)
-                if mine:
-                    self._signatures[index] = flow.run(batches)
-        self._require_engines()
-        engine_set.bind()
-
-    def _attributes(self) -> EngineAttributes:
-        params = self._settings.params
-        return EngineAttributes(
-            precision_mode=self._settings.precision,
-            workspace_size_bytes=params.max_workspace_size_bytes,
-            max_cached_engines_count=params.maximum_cached_engines,
-            use_calibration=params.use_calibration,
-            allow_build_at_runtime=params.allow_build_at_runtime,
-            dynamic_shape=self._settings.dynamic_shape,
-            profile_strategy=self._settings.strategy,
-        )
-
-    def _require_engines(self) -> None:
-        """Raise ConversionError if nothing converts, or not all where all was asked for."""
-        summary = report.build(self._settings, self._signatures, None, self._stages)
-        report.write_detailed(summary, self._settings.environment.detailed_report)
-        full = self._settings.options.require_full_conversion
-        report.require_engines(summary, self._directory, full)
+        self._conversion.analyze({key: signature(self._model, key) for key in self._keys})

@@ -140,7 +140,7 @@ def merge_sentence(merge: Merge) -> str:
     return f"supporting {merge.op} would join {merge.before} segments into {merge.after}"
 
 
-def require_engines(report: Mapping[str, Any], model: Path, full: bool) -> None:
+def require_engines(report: Mapping[str, Any], model: str, full: bool) -> None:
     """Raise ConversionError if no node converts; with `full`, if any that computes stays native."""
     detail = "; ".join(
         f"{entry['op']} x{entry['count']}: {entry['reason']}" for entry in report["refused"][:3]

@@ -1,0 +1,128 @@
+"""Live functions on their way to engines, from freeze to bind. Knows nothing of SavedModels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tftrt_toolkit import inputs, report
+from tftrt_toolkit.artifacts import EngineAttributes, Refusal
+from tftrt_toolkit.engines import EngineSet
+from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.pipeline import ConvertedSignature, SignaturePipeline
+from tftrt_toolkit.progress import Stages
+from tftrt_toolkit.settings import Settings
+from tftrt_toolkit.trials import sampled_batches
+
+# Each round takes what the builder refused out of its segments.
+_MAX_BUILD_ROUNDS = 4
+
+
+class Conversion:
+    """One conversion of one or more functions, under the names of their signatures.
+
+    name: of the model, for messages. signatures: empty before `analyze`. engines: None before
+    `prepare`.
+    """
+
+    def __init__(self, name: str, settings: Settings, stages: Stages) -> None:
+        self.signatures: list[ConvertedSignature] = []
+        self.engines: EngineSet | None = None
+        self._name = name
+        self._settings = settings
+        self._stages = stages
+        self._flows: list[tuple[SignaturePipeline, list[dict[str, tf.Tensor]]]] = []
+
+    def check_calibration(self, data: inputs.InputFn | None) -> None:
+        """Raise InvalidArgumentError where calibration data is missing, or of no use."""
+        if self._settings.needs_calibration and data is None:
+            raise InvalidArgumentError(
+                f"{self._settings.precision} needs calibration_input_fn: give a function that "
+                "yields representative batches, or set use_calibration=False"
+            )
+        if not self._settings.needs_calibration and data is not None:
+            raise InvalidArgumentError(
+                "calibration_input_fn is given, but only INT8 and FP8 with use_calibration take "
+                "one: leave it out"
+            )
+
+    def analyze(self, functions: Mapping[str, Any]) -> None:
+        """All that builds no engine. functions: signature key -> ConcreteFunction."""
+        first_graph = 0
+        for key, function in functions.items():
+            with self._stages.stage("sample", key):
+                batches = sampled_batches(function, self._settings.options.input_shapes)
+            flow = SignaturePipeline(
+                key, function, self._settings, self._stages, first_graph, self._attributes()
+            )
+            converted = flow.run(batches)
+            first_graph += len(converted.graphs)
+            self._flows.append((flow, batches))
+            self.signatures.append(converted)
+
+    def prepare(self, engine_set: EngineSet, data: inputs.InputFn | None) -> None:
+        """Calibrate, and build where shapes are known.
+
+        What the builder refuses is segmented again without the nodes that it names. Raises
+        ConversionError if nothing can be converted, or not all where all was required.
+        """
+        self.require_engines()
+        for _ in range(_MAX_BUILD_ROUNDS):
+            refused = engine_set.prepare(self.signatures, data)
+            if not refused:
+                break
+            for index, (flow, batches) in enumerate(self._flows):
+                mine = [one for one in refused if one.segment.graph in flow.graphs]
+                for engine in mine:
+                    reason = Refusal("builder", str(engine.refusal))
+                    # Without the whole segment, the others keep their calibration.
+                    nodes = [] if data else engine.blamed_nodes
+                    flow.refuse(engine.segment, nodes, reason)
+                if mine:
+                    self.signatures[index] = flow.run(batches)
+        self.require_engines()
+        engine_set.bind()
+        self.engines = engine_set
+
+    def demote(self, reasons: Mapping[str, str]) -> None:
+        """Take segments back into TensorFlow, and segment, build and bind again.
+
+        reasons: segment name -> why.
+        """
+        assert self.engines is not None
+        for index, (flow, batches) in enumerate(self._flows):
+            segments = [
+                one.segment
+                for one in self.signatures[index].candidates
+                if one.segment.name in reasons
+            ]
+            for segment in segments:
+                flow.refuse(segment, [], Refusal("validation", reasons[segment.name]))
+            if segments:
+                self.signatures[index] = flow.run(batches)
+        self.prepare(self.engines, None)
+
+    def report(self) -> dict[str, Any]:
+        """All that was done and why, ready for JSON."""
+        return report.build(self._settings, self.signatures, self.engines, self._stages)
+
+    def require_engines(self) -> None:
+        """Raise ConversionError if nothing converts, or not all where all was asked for."""
+        summary = report.build(self._settings, self.signatures, None, self._stages)
+        report.write_detailed(summary, self._settings.environment.detailed_report)
+        full = self._settings.options.require_full_conversion
+        report.require_engines(summary, self._name, full)
+
+    def _attributes(self) -> EngineAttributes:
+        params = self._settings.params
+        return EngineAttributes(
+            precision_mode=self._settings.precision,
+            workspace_size_bytes=params.max_workspace_size_bytes,
+            max_cached_engines_count=params.maximum_cached_engines,
+            use_calibration=params.use_calibration,
+            allow_build_at_runtime=params.allow_build_at_runtime,
+            dynamic_shape=self._settings.dynamic_shape,
+            profile_strategy=self._settings.strategy,
+        )

@@ -1,0 +1,107 @@
+"""`convert_function`: a live function becomes a live function with engines; no disk in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from tftrt_toolkit import runtime
+from tftrt_toolkit.conversion import Conversion
+from tftrt_toolkit.engines import EngineSet
+from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.inputs import InputFn
+from tftrt_toolkit.params import ToolkitOptions, TrtConversionParams
+from tftrt_toolkit.progress import Stages
+from tftrt_toolkit.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionConversion:
+    """What `convert_function` made; callable as the function is.
+
+    function: the converted ConcreteFunction, with the arguments and results of the original.
+    report: what was converted and why the rest wasn't, as the converter's `report()`.
+    """
+
+    function: Any  # ConcreteFunction
+    report: Mapping[str, Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the converted function."""
+        return self.function(*args, **kwargs)
+
+
+def convert_function(
+    function: Any,
+    *,
+    precision_mode: str = "FP32",
+    use_dynamic_shape: bool = True,
+    dynamic_shape_profile_strategy: str | None = None,
+    minimum_segment_size: int = 3,
+    calibration_input_fn: InputFn | None = None,
+    input_fn: InputFn | None = None,
+    options: ToolkitOptions | None = None,
+) -> FunctionConversion:
+    """Convert a ConcreteFunction in memory, for training loops and `tf.Module`.
+
+    Engines hold the weights as they are now: convert again after training on. (Segments that no
+    engine runs here run in TensorFlow, which reads the variables as they are at each call.) The
+    engines go when the function does.
+
+    Args:
+      function: a ConcreteFunction, as `tf.function(...).get_concrete_function(...)` gives it. Its
+        tensors must be arguments of their own, not in lists or dictionaries.
+      calibration_input_fn: yields INT8 and FP8 calibration batches.
+      input_fn: yields batches of the shapes to build engines for, where `options.input_shapes`
+        doesn't give their ranges.
+      precision_mode, use_dynamic_shape, dynamic_shape_profile_strategy, minimum_segment_size,
+        options: as for TrtGraphConverterV2; `options.signature_keys` has no meaning here.
+
+    Raises:
+      ValueError: the function or an argument can't be used; the message says why.
+      ConversionError: nothing can be converted, or not all where all was required.
+      EngineBuildError: TensorRT is there and no engine could be built.
+    """
+    _check_function(function)
+    params = TrtConversionParams(
+        precision_mode=precision_mode, minimum_segment_size=minimum_segment_size
+    )
+    settings = Settings.resolve(
+        params, options or ToolkitOptions(), use_dynamic_shape, dynamic_shape_profile_strategy
+    )
+    stages = Stages(settings.options.show_progress)
+    conversion = Conversion(f"function {function.name!r}", settings, stages)
+    conversion.check_calibration(calibration_input_fn)
+    engines = EngineSet(settings, stages)
+    conversion.analyze({"function": function})
+    conversion.prepare(engines, calibration_input_fn)
+    signature = conversion.signatures[0]
+    if input_fn is not None:
+        engines.build(signature, input_fn)
+    converted = signature.converted.function
+    converted.engines = engines  # whose files are gone once it is
+    resources = tuple(signature.converted.resources.values())
+    weakref.finalize(converted, _release, resources).atexit = False
+    return FunctionConversion(converted, conversion.report())
+
+
+def _check_function(function: Any) -> None:
+    if not hasattr(function, "structured_input_signature"):
+        raise InvalidArgumentError(
+            f"convert_function takes a ConcreteFunction, not {type(function).__name__}: "
+            "give it tf.function(...).get_concrete_function(...)"
+        )
+    args, kwargs = function.structured_input_signature
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, list | tuple | dict):
+            raise InvalidArgumentError(
+                f"function {function.name!r} takes a {type(value).__name__} of tensors: wrap it in "
+                "a tf.function whose arguments are single tensors"
+            )
+
+
+def _release(resources: tuple[str, ...]) -> None:
+    for resource in resources:
+        runtime.bind(resource, None)
