@@ -12,20 +12,24 @@ from tftrt_toolkit.params import (
     TrtPrecisionMode,
 )
 from tftrt_toolkit.tensorflow_version import has_stock_converter
+from tftrt_toolkit.validation import Gate, ValidationOptions, validate
 from tftrt_toolkit.version import __version__
 
 __all__ = [
     "DEFAULT_TRT_CONVERSION_PARAMS",
+    "Gate",
     "Restored",
     "ShapeRange",
     "ToolkitOptions",
     "TrtConversionParams",
     "TrtGraphConverterV2",
     "TrtPrecisionMode",
+    "ValidationOptions",
     "__version__",
     "enable_tensorflow_api",
     "migrate",
     "restore_native",
+    "validate",
 ]
 
 if has_stock_converter():
@@ -35,16 +39,12 @@ else:
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
     from tftrt_toolkit.function_converter import FunctionConversion, convert_function
     from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
-    from tftrt_toolkit.validation import Gate, ValidationOptions, validate
 
     __all__ += [
         "FunctionConversion",
-        "Gate",
-        "ValidationOptions",
         "convert_function",
         "load",
         "runtime_stats",
         "set_executors",
-        "validate",
     ]
     load_ops()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,16 @@ from tftrt_toolkit import inputs, report
 from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.assemble import check_output, save_model
 from tftrt_toolkit.conversion import Conversion
+from tftrt_toolkit.converter_base import ConverterBase, Request
 from tftrt_toolkit.engines import EngineSet
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.freeze import load_model, signature
-from tftrt_toolkit.params import (
-    DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
-    ToolkitOptions,
-    TrtConversionParams,
-    TrtPrecisionMode,
-)
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.validation.gate import Gate, pass_gate
 
 
-class TrtGraphConverterV2:
+class TrtGraphConverterV2(ConverterBase):
     """Converts a SavedModel into one whose convertible parts run as TensorRT engines.
 
     The stock converter's arguments come first, with their names, order and meaning; `options` holds
@@ -63,50 +57,15 @@ class TrtGraphConverterV2:
       ValueError: an argument can't be used; the message says why.
     """
 
-    def __init__(
-        self,
-        input_saved_model_dir: str | None = None,
-        input_saved_model_tags: Sequence[str] | None = None,
-        input_saved_model_signature_key: str | None = None,
-        use_dynamic_shape: bool | None = None,
-        dynamic_shape_profile_strategy: str | None = None,
-        max_workspace_size_bytes: int = DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
-        precision_mode: str = TrtPrecisionMode.FP32,
-        minimum_segment_size: int = 3,
-        maximum_cached_engines: int = 1,
-        use_calibration: bool = True,
-        allow_build_at_runtime: bool = True,
-        conversion_params: TrtConversionParams | None = None,
-        *,
-        options: ToolkitOptions | None = None,
-        backend: str | None = None,
-    ) -> None:
-        if backend not in (None, "toolkit"):
-            raise InvalidArgumentError(
-                f"backend={backend!r} needs TensorFlow 2.17 or older, this is {tf.__version__}: "
-                "leave backend out"
-            )
-        params = conversion_params or TrtConversionParams(
-            max_workspace_size_bytes=max_workspace_size_bytes,
-            precision_mode=precision_mode,
-            minimum_segment_size=minimum_segment_size,
-            maximum_cached_engines=maximum_cached_engines,
-            use_calibration=use_calibration,
-            allow_build_at_runtime=allow_build_at_runtime,
-        )
-        if not input_saved_model_dir:
-            raise InvalidArgumentError(
-                "input_saved_model_dir is missing: give the directory of the SavedModel to convert"
-            )
-        self._directory = Path(input_saved_model_dir)
-        self._tags = list(input_saved_model_tags or ["serve"])
+    backend = "toolkit"
+
+    def _set_up(self, request: Request) -> None:
+        self._directory = request.directory
+        self._tags = list(request.tags or ["serve"])
         self._settings = Settings.resolve(
-            params, options or ToolkitOptions(), use_dynamic_shape, dynamic_shape_profile_strategy
+            request.params, request.options, request.use_dynamic_shape, request.strategy
         )
-        self._keys = list(
-            self._settings.options.signature_keys
-            or [input_saved_model_signature_key or "serving_default"]
-        )
+        self._keys = list(self._settings.options.signature_keys or [request.signature_key])
         self._stages = Stages(self._settings.options.show_progress)
         self._model: LoadedModel | None = None
         self._conversion = Conversion(str(self._directory), self._settings, self._stages)
@@ -213,10 +172,9 @@ class TrtGraphConverterV2:
 
     def _pass_gate(self, gate: Gate, target: Path, with_plans: bool) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        options = dataclasses.replace(gate.options, tags=tuple(self._tags))
         with self._stages.stage("validate"):
             result = pass_gate(
-                dataclasses.replace(gate, options=options),
+                gate.for_tags(self._tags),
                 self._directory,
                 self._settings.precision,
                 target.parent,

@@ -107,6 +107,6 @@ def test_onnx_that_is_not_there_cannot_run(machine, manifest):
 
 def test_no_gpu_is_no_device():
     if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU")
+        pytest.skip("needs a machine without a GPU; this one has one")
     assert selection.capability_of(0) == ""
     assert selection.device_name() == "CPU"

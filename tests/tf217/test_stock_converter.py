@@ -29,28 +29,6 @@ OPS = ROOT / "tests" / "runtime" / "golden" / "stock_ops_tf217.pbtxt"
 MAKE_CONVERTER = "import tftrt_toolkit; tftrt_toolkit.TrtGraphConverterV2('model')"
 
 
-@pytest.fixture
-def with_tensorrt(monkeypatch):
-    """As if TensorRT and a GPU were there."""
-    monkeypatch.setattr(stock, "require_tensorrt", lambda linked: linked)
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: ["GPU:0"])
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
-    from make_stock_models import Model
-
-    model, directory = Model(), str(tmp_path_factory.mktemp("model"))
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
-    def hidden(x):
-        return {"hidden": tf.linalg.matmul(x, model.first)}
-
-    signatures = {"serving_default": model.__call__, "hidden": hidden}
-    tf.saved_model.save(model, directory, signatures=signatures)
-    return directory
-
-
 def in_process(code, **variables):
     return subprocess.run(
         [sys.executable, "-c", code],

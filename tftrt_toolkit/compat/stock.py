@@ -1,7 +1,7 @@
 """The same converter under TensorFlow up to 2.17: TensorFlow's own does the work.
 
-Added to it: TensorRT is looked for before TensorFlow touches it; `save()` writes beside the target
-and keeps every signature; `report()` tells what converted.
+Added to it: TensorRT is looked for before TensorFlow touches it; `save()` writes beside the target,
+keeps every signature and refuses a model that fails validation; `report()` tells what converted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,74 +20,43 @@ import tensorflow as tf
 from tftrt_toolkit.assemble.output import check_output, replaced_directory
 from tftrt_toolkit.compat.engine_nodes import all_engine_nodes
 from tftrt_toolkit.compat.libnvinfer import require_tensorrt
+from tftrt_toolkit.converter_base import ConverterBase, Request
 from tftrt_toolkit.errors import ConversionError, InvalidArgumentError, MissingDependencyError
-from tftrt_toolkit.params import (
-    DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
-    ToolkitOptions,
-    TrtConversionParams,
-    TrtPrecisionMode,
-    check_params,
-    resolve_strategy,
-)
+from tftrt_toolkit.params import ToolkitOptions, check_params, resolve_strategy
 from tftrt_toolkit.tensorflow_version import has_stock_converter
+from tftrt_toolkit.validation.gate import Gate, GateResult, judge, refusal
 from tftrt_toolkit.version import __version__
 
 _STOCK_MODES = ("FP32", "FP16", "INT8")
 _lock = threading.Lock()
 
 
-class StockConverter:
+class StockConverter(ConverterBase):
     """`TrtGraphConverterV2` of TensorFlow up to 2.17; see the toolkit's own for the arguments.
 
     Raises MissingDependencyError where TensorRT is missing or of another version, and ValueError
     for arguments that TensorFlow's converter doesn't take (`options` among them).
     """
 
-    def __init__(
-        self,
-        input_saved_model_dir: str | None = None,
-        input_saved_model_tags: Sequence[str] | None = None,
-        input_saved_model_signature_key: str | None = None,
-        use_dynamic_shape: bool | None = None,
-        dynamic_shape_profile_strategy: str | None = None,
-        max_workspace_size_bytes: int = DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES,
-        precision_mode: str = TrtPrecisionMode.FP32,
-        minimum_segment_size: int = 3,
-        maximum_cached_engines: int = 1,
-        use_calibration: bool = True,
-        allow_build_at_runtime: bool = True,
-        conversion_params: TrtConversionParams | None = None,
-        *,
-        options: ToolkitOptions | None = None,
-        backend: str | None = None,
-    ) -> None:
-        require_stock_backend(backend)
-        self._params = conversion_params or TrtConversionParams(
-            max_workspace_size_bytes=max_workspace_size_bytes,
-            precision_mode=precision_mode,
-            minimum_segment_size=minimum_segment_size,
-            maximum_cached_engines=maximum_cached_engines,
-            use_calibration=use_calibration,
-            allow_build_at_runtime=allow_build_at_runtime,
-        )
-        _check(self._params, options)
-        if not input_saved_model_dir:
-            raise InvalidArgumentError(
-                "input_saved_model_dir is missing: give the directory of the SavedModel to convert"
-            )
-        self._directory = str(input_saved_model_dir)
-        self._key = input_saved_model_signature_key or "serving_default"
+    backend = "stock"
+
+    def _set_up(self, request: Request) -> None:
+        _check(request)
+        self._directory, self._key = request.directory, request.signature_key
+        self._tags = tuple(request.tags or ("serve",))
+        self._params = request.params
         require_tensorrt(linked_version())
-        strategy = resolve_strategy(dynamic_shape_profile_strategy)
+        strategy = resolve_strategy(request.strategy)
         self._stock = _module().TrtGraphConverterV2(
-            input_saved_model_dir=self._directory,
-            input_saved_model_tags=input_saved_model_tags,
+            input_saved_model_dir=str(self._directory),
+            input_saved_model_tags=request.tags,
             input_saved_model_signature_key=self._key,
-            use_dynamic_shape=use_dynamic_shape,
-            dynamic_shape_profile_strategy=strategy if use_dynamic_shape else None,
+            use_dynamic_shape=request.use_dynamic_shape,
+            dynamic_shape_profile_strategy=strategy if request.use_dynamic_shape else None,
             **self._params._asdict(),
         )
         self._saved = False
+        self._validation: dict[str, Any] = {}
 
     def convert(self, calibration_input_fn: Callable[[], Any] | None = None) -> Any:
         """As TensorFlow's. Raises MissingDependencyError without a GPU."""
@@ -109,26 +78,46 @@ class StockConverter:
         options: Any = None,
         *,
         overwrite: bool = False,
+        validate: Gate | None = None,
     ) -> None:
         """As TensorFlow's, but whole or not at all, with all of the model's signatures.
 
-        Raises OutputExistsError if the directory isn't empty and `overwrite` isn't set, and
-        ConversionError the second time: TensorFlow gives the engines away with the first.
+        validate: compare the model with the original, and save it only if it passes.
+
+        Raises OutputExistsError if the directory isn't empty and `overwrite` isn't set,
+        ValidationError if the model doesn't pass `validate`, and ConversionError the second time:
+        TensorFlow gives the engines away with the first.
         """
         if self._saved:
             raise ConversionError(
-                "TensorFlow's own converter writes its engines once: copy the saved directory"
+                "TensorFlow's own converter writes its engines once: copy the saved directory, or "
+                "convert again"
             )
         output = Path(output_saved_model_dir)
         check_output(output, overwrite)
+        if validate is not None and validate.demote:
+            raise InvalidArgumentError(
+                "Gate(demote=True) needs TensorFlow 2.18 or later: TensorFlow's own converter "
+                "can't take single segments back"
+            )
         with replaced_directory(output) as fresh:
             with self._all_signatures():
                 self._stock.save(str(fresh), save_gpu_specific_engines, options)
+            self._saved = True
+            if validate is not None:
+                self._pass_gate(validate, fresh)
             extra = fresh / "assets.extra"
             extra.mkdir()
             text = json.dumps(self.report(), indent=2)
             (extra / "tftrt_report.json").write_text(text + "\n", encoding="utf-8")
-        self._saved = True
+
+    def _pass_gate(self, gate: Gate, candidate: Path) -> None:
+        result = judge(
+            gate.for_tags(self._tags), self._directory, candidate, self._params.precision_mode
+        )
+        if not result.passed:
+            raise refusal(result, "its engines are gone with it: convert again, more precisely")
+        self._validation = GateResult(result, {}).to_dict()
 
     def summary(
         self,
@@ -152,8 +141,8 @@ class StockConverter:
         converted = sum(sum(one["op_counts"].values()) for one in segments)
         native = Counter(node.op for node in graph_def.node if node.op != "TRTEngineOp")
         total = converted + sum(native.values())
-        return {
-            "backend": "stock",
+        found = {
+            "backend": self.backend,
             "versions": {"tftrt_toolkit": __version__, "tensorflow": tf.__version__},
             "params": self._params._asdict(),
             "signatures": [self._key],
@@ -163,6 +152,7 @@ class StockConverter:
             "total_nodes": total,
             "converted_node_fraction": converted / total if total else 0.0,
         }
+        return found | ({"validation": self._validation} if self._validation else {})
 
     @contextlib.contextmanager
     def _all_signatures(self) -> Iterator[None]:
@@ -188,15 +178,6 @@ class _Saver:
         self.save = save
 
 
-def require_stock_backend(backend: str | None) -> None:
-    """Raise InvalidArgumentError unless `backend` is None or "stock"."""
-    if backend not in (None, "stock"):
-        raise InvalidArgumentError(
-            f"backend={backend!r} isn't available with TensorFlow {tf.__version__}, which has only "
-            "its own converter, 'stock': use TensorFlow 2.18 or later"
-        )
-
-
 def linked_version() -> tuple[int, int, int]:
     """The TensorRT version that this TensorFlow was built with; asking for it is safe."""
     if not has_stock_converter():
@@ -215,14 +196,15 @@ def _module() -> Any:
     return trt_convert
 
 
-def _check(params: TrtConversionParams, options: ToolkitOptions | None) -> None:
-    check_params(params)
-    if params.precision_mode.upper() not in _STOCK_MODES:
+def _check(request: Request) -> None:
+    check_params(request.params)
+    mode = request.params.precision_mode
+    if mode.upper() not in _STOCK_MODES:
         raise InvalidArgumentError(
-            f"precision_mode={params.precision_mode!r} needs TensorFlow 2.18 or later: "
+            f"precision_mode={mode!r} needs TensorFlow 2.18 or later: "
             f"TensorFlow {tf.__version__} takes one of {', '.join(_STOCK_MODES)}"
         )
-    if options is not None and options != ToolkitOptions():
+    if request.options != ToolkitOptions():
         raise InvalidArgumentError(
             f"options need TensorFlow 2.18 or later: TensorFlow {tf.__version__} converts with its "
             "own converter, which has none of them"

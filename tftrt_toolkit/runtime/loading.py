@@ -15,6 +15,7 @@ from tensorflow.python.framework import op_def_registry
 from tftrt_toolkit.errors import RuntimeLoadError
 from tftrt_toolkit.runtime.bridge import CCallbacks, OpLibrary
 from tftrt_toolkit.runtime.library import library_path
+from tftrt_toolkit.tensorflow_version import has_stock_converter
 
 # How long a process that exits waits for executors that are in the middle of a call.
 _CLOSE_SECONDS = 30.0
@@ -37,19 +38,13 @@ def callback(field: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return register
 
 
-def has_stock_ops() -> bool:
-    """Whether this TensorFlow brings TF-TRT's ops itself (up to 2.17)."""
-    major, minor = (int(part) for part in tf.__version__.split(".")[:2])
-    return (major, minor) <= (2, 17)
-
-
 def load_ops() -> None:
     """Register TRTEngineOp and its companions with TensorFlow; again is harmless.
 
     The first time on a machine this compiles the library. TensorFlow up to 2.17 has the ops.
     Raises MissingDependencyError without a compiler, RuntimeLoadError if the library doesn't load.
     """
-    if not has_stock_ops():
+    if not has_stock_converter():
         op_library()
 
 
@@ -58,7 +53,7 @@ def op_library() -> OpLibrary:
     global _library
     with _lock:
         if _library is None:
-            if has_stock_ops():
+            if has_stock_converter():
                 raise RuntimeLoadError(
                     f"TensorFlow {tf.__version__} runs TRTEngineOp itself: executors of this "
                     "toolkit need TensorFlow 2.18 or later"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tftrt_toolkit.runtime.loading import has_stock_ops, op_library
+from tftrt_toolkit.runtime.loading import op_library
+from tftrt_toolkit.tensorflow_version import has_stock_converter
 
 _NAMES = frozenset(
     {
@@ -24,7 +25,7 @@ _NAMES = frozenset(
 def __getattr__(name: str) -> Any:  # loads the library on first use, not on import
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if has_stock_ops():
+    if has_stock_converter():
         from tensorflow.compiler.tf2tensorrt.ops import gen_trt_ops
 
         return getattr(gen_trt_ops, name)

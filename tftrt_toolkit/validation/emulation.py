@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,7 @@ from tftrt_toolkit.onnx_model import run_session, to_session
 from tftrt_toolkit.precision import emulate
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared, install
-from tftrt_toolkit.validation.segments import engines_of
-
-EMULATION = "emulation"
-NATIVE = "native"
+from tftrt_toolkit.validation.segments import EMULATION, NATIVE, Engine
 
 
 class EmulatedExecutor:
@@ -63,21 +59,15 @@ class EmulatedExecutor:
 
 
 @contextlib.contextmanager
-def running(
-    directory: Path, tags: tuple[str, ...], *, emulate: bool
-) -> Iterator[Mapping[str, str]]:
-    """How each segment of a loaded SavedModel runs; while active, emulated where that is asked for.
+def emulated(engines: Collection[Engine]) -> Iterator[Mapping[str, str]]:
+    """How each engine of a loaded SavedModel runs; while active, emulated where none runs here.
 
-    Only segments that no engine runs here are emulated, and none where TensorFlow sees a GPU.
+    None is emulated where TensorFlow sees a GPU.
     """
-    engines = engines_of(directory, tags)
-    labels = {found.resource: found.executor for found in runtime.runtime_stats()}
-    executed = {
-        engine.name: labels.get(engine.resource, NATIVE) or NATIVE for engine in engines.values()
-    }
+    executed = chosen_executors(engines)
     bound = []
-    if emulate and not tf.config.list_logical_devices("GPU"):
-        for engine in engines.values():
+    if not tf.config.list_logical_devices("GPU"):
+        for engine in engines:
             if executed[engine.name] != NATIVE or engine.asset is None:
                 continue
             asset = AssetFile.open(engine.asset)
@@ -90,3 +80,9 @@ def running(
     finally:
         for resource, asset in bound:
             runtime.bind(resource, asset)
+
+
+def chosen_executors(engines: Collection[Engine]) -> dict[str, str]:
+    """Engine -> the executor that was chosen for it when its model was loaded."""
+    labels = {found.resource: found.executor for found in runtime.runtime_stats()}
+    return {engine.name: labels.get(engine.resource, NATIVE) or NATIVE for engine in engines}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ class Gate:
                 "that makes one, or a list"
             )
 
+    def for_tags(self, tags: Iterable[str]) -> Gate:
+        """The same for models whose meta graphs have these tags."""
+        return dataclasses.replace(
+            self, options=dataclasses.replace(self.options, tags=tuple(tags))
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class GateResult:
@@ -68,15 +74,10 @@ def pass_gate(
     Raises ValidationError if the model doesn't pass.
     """
     demoted: dict[str, str] = {}
-    options = dataclasses.replace(
-        gate.options,
-        precision=gate.options.precision or precision,
-        blame=gate.demote or gate.options.blame,
-    )
     for _ in range(_MAX_ROUNDS):
         with tempfile.TemporaryDirectory(prefix=".validate_", dir=beside) as scratch:
             save(Path(scratch) / "model")
-            report = validate(original, Path(scratch) / "model", gate.input_fn, options=options)
+            report = judge(gate, original, Path(scratch) / "model", precision)
         if report.passed:
             return GateResult(report, demoted)
         guilty = _guilty(report) if gate.demote else {}
@@ -89,7 +90,22 @@ def pass_gate(
     hint = "change its precision or keep the blamed nodes native (blame=True names them)"
     if gate.demote:
         hint = "no segment of it is to blame" if not demoted else "demoting segments wasn't enough"
-    raise ValidationError(f"not saved: {verdict_line(report)}; {hint}")
+    raise refusal(report, hint)
+
+
+def judge(gate: Gate, original: Path, candidate: Path, precision: str) -> ValidationReport:
+    """One validation as the gate wants it; `precision` holds unless the gate names one."""
+    options = dataclasses.replace(
+        gate.options,
+        precision=gate.options.precision or precision,
+        blame=gate.demote or gate.options.blame,
+    )
+    return validate(original, candidate, gate.input_fn, options=options)
+
+
+def refusal(report: ValidationReport, hint: str) -> ValidationError:
+    """The error for a model that isn't saved; `hint` says what to do."""
+    return ValidationError(f"not saved: {verdict_line(report)}; {hint}")
 
 
 def _guilty(report: ValidationReport) -> dict[str, str]:

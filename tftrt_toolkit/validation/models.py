@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError, ValidationError
 from tftrt_toolkit.inputs import signature_specs
+from tftrt_toolkit.tensorflow_version import has_stock_converter
 
 Arrays = dict[str, np.ndarray]
 REPORT_FILE = Path("assets.extra") / "tftrt_report.json"
@@ -75,9 +76,10 @@ class LocalModel:
 
 def load(directory: Path, tags: tuple[str, ...] = ("serve",)) -> Any:
     """Load a SavedModel with the ops of converted models registered; raises ModelError."""
-    from tftrt_toolkit import runtime
+    if not has_stock_converter():
+        from tftrt_toolkit import runtime
 
-    runtime.load_ops()
+        runtime.load_ops()
     try:
         return tf.saved_model.load(str(directory), tags=list(tags))
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:

@@ -14,6 +14,8 @@ from tftrt_toolkit.graph import data_inputs, node_of
 from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
 from tftrt_toolkit.validation.models import conversion_report
 
+# How a segment runs, where no executor of the runtime does it.
+EMULATION, NATIVE, STOCK = "emulation", "native", "TensorFlow's TensorRT"
 _ENGINE_OP = "TRTEngineOp"
 _ASSET_PREFIX = "trt-serialized-engine."
 
@@ -68,6 +70,11 @@ def segment_original(
         raise ModelError(
             f"{converted} carries no conversion report, so its segments can't be told: "
             "convert the original again"
+        )
+    if report.get("backend") == "stock":
+        raise ModelError(
+            f"{converted} was converted by TensorFlow's own converter, whose engines hold no graph "
+            "to look into: leave blame out, or migrate it"
         )
     loaded = load_model(original, tags)
     frozen = freeze_function(loaded.signatures[key], key)

@@ -12,11 +12,11 @@ import tensorflow as tf
 from absl import logging
 
 from tftrt_toolkit.errors import InvalidArgumentError, ValidationError
+from tftrt_toolkit.tensorflow_version import has_stock_converter
 from tftrt_toolkit.validation import sources
-from tftrt_toolkit.validation.blame import find_blame
 from tftrt_toolkit.validation.comparison import SignatureComparison
 from tftrt_toolkit.validation.deviation import is_float, tensor_snr_db
-from tftrt_toolkit.validation.emulation import EMULATION, NATIVE, running
+from tftrt_toolkit.validation.execution import running
 from tftrt_toolkit.validation.latency import compare_latency
 from tftrt_toolkit.validation.models import (
     Arrays,
@@ -34,6 +34,7 @@ from tftrt_toolkit.validation.result import (
     SignatureResult,
     ValidationReport,
 )
+from tftrt_toolkit.validation.segments import EMULATION, NATIVE
 from tftrt_toolkit.validation.sources import Batch
 from tftrt_toolkit.validation.tolerances import Tolerance, default_tolerance
 from tftrt_toolkit.validation.worker import WorkerModel
@@ -67,6 +68,11 @@ def validate(
       ValidationError: a model fails on a batch (unless `keep_going`).
     """
     options = options or ValidationOptions()
+    if options.blame and has_stock_converter():
+        raise InvalidArgumentError(
+            f"blame needs TensorFlow 2.18 or later: the engines of TensorFlow {tf.__version__} "
+            "hold no graph to look into"
+        )
     for name in ("benchmark_runs", "blame", "isolate"):
         if getattr(options, name):
             _need_directories(original, converted, name)
@@ -186,6 +192,9 @@ class _Validation:
 
     def blame(self, keys: Sequence[str]) -> tuple[Finding, ...]:
         """What each signature's segments add, the worst first."""
+        # Not before: it needs ONNX, and a plain comparison doesn't.
+        from tftrt_toolkit.validation.blame import find_blame
+
         found: list[Finding] = []
         converted = conversion_report(Path(self._converted.name)).get("signatures", keys)
         for key in (key for key in keys if key in converted):

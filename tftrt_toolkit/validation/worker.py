@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit.errors import ModelError, ToolkitError, ValidationError
-from tftrt_toolkit.validation.emulation import running
+from tftrt_toolkit.validation.execution import running
 from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature
 from tftrt_toolkit.validation.wire import read_message, write_message
 

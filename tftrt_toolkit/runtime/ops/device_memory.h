@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <string>
 
 #include "tensorflow/core/framework/op_kernel.h"
 #include "xla/stream_executor/stream.h"
@@ -46,7 +47,11 @@ inline void* AllocateOnDevice(int device, size_t bytes) {
   void* address = allocator->AllocateRaw(tensorflow::Allocator::kAllocatorAlignment, bytes);
   if (address != nullptr && memory.foreign_streams.load() > 0) {
     const absl::Status status = memory.stream.load()->BlockHostUntilDone();
-    if (!status.ok()) LOG(ERROR) << "waiting for the stream of GPU " << device << ": " << status;
+    // One string: TensorFlow 2.18 to 2.20 don't export what prints a number.
+    if (!status.ok()) {
+      LOG(ERROR) << "waiting for the stream of GPU " + std::to_string(device) + ": " +
+                        status.ToString();
+    }
   }
   return address;
 }
