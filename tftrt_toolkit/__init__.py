@@ -36,6 +36,7 @@ if has_stock_converter():
     # The ops are TensorFlow's too, and its environment needn't have what conversion needs.
     from tftrt_toolkit.compat.stock import StockConverter as TrtGraphConverterV2
 else:
+    from tftrt_toolkit import keras
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
     from tftrt_toolkit.function_converter import FunctionConversion, convert_function
     from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
@@ -43,6 +44,7 @@ else:
     __all__ += [
         "FunctionConversion",
         "convert_function",
+        "keras",
         "load",
         "runtime_stats",
         "set_executors",

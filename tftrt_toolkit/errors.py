@@ -4,6 +4,8 @@ Where the stock converter raises a builtin (`ValueError`, `RuntimeError`, ...), 
 that is also that builtin, so that old `except` clauses still catch it.
 """
 
+from typing import Any
+
 
 class ToolkitError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -58,7 +60,15 @@ class RuntimeLoadError(ToolkitError, RuntimeError):
 
 
 class ValidationError(ToolkitError, RuntimeError):
-    """A model failed on an input while it was validated, or misses its tolerance."""
+    """A model failed on an input while it was validated, or misses its tolerance.
+
+    `report` is the validation's (a ValidationReport), where it came to one.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        """Both as they are kept."""
+        super().__init__(message)
+        self.report = report
 
 
 class InternalError(ToolkitError, AssertionError):

@@ -25,6 +25,8 @@ class Gate:
     """What `converter.save(..., validate=Gate(...))` holds a model to.
 
     input_fn, options: as for `validate`; an input function must give its batches anew each time.
+    original: what to compare with instead of the SavedModel that was converted, such as the live
+      function that it was exported from.
     demote: segments that lose too much go back to TensorFlow and the model is tried again; the
       report names them. False: a model that fails isn't saved.
     """
@@ -32,13 +34,18 @@ class Gate:
     input_fn: Any = None
     options: ValidationOptions = dataclasses.field(default_factory=ValidationOptions)
     demote: bool = False
+    original: Any = None
 
     def __post_init__(self) -> None:
-        """Refuse what could only be used up by the first of several validations."""
+        """Refuse what could only be used up by the first of several validations, or can't blame."""
         if hasattr(self.input_fn, "__next__"):
             raise InvalidArgumentError(
                 "the gate's input_fn is an iterator, which can be read only once: give a function "
                 "that makes one, or a list"
+            )
+        if self.original is not None and (self.demote or self.options.blame):
+            raise InvalidArgumentError(
+                "demote and blame need a SavedModel to compare with: leave the gate's original out"
             )
 
     def for_tags(self, tags: Iterable[str]) -> Gate:
@@ -100,12 +107,13 @@ def judge(gate: Gate, original: Path, candidate: Path, precision: str) -> Valida
         precision=gate.options.precision or precision,
         blame=gate.demote or gate.options.blame,
     )
-    return validate(original, candidate, gate.input_fn, options=options)
+    reference = original if gate.original is None else gate.original
+    return validate(reference, candidate, gate.input_fn, options=options)
 
 
 def refusal(report: ValidationReport, hint: str) -> ValidationError:
     """The error for a model that isn't saved; `hint` says what to do."""
-    return ValidationError(f"not saved: {verdict_line(report)}; {hint}")
+    return ValidationError(f"not saved: {verdict_line(report)}; {hint}", report)
 
 
 def _guilty(report: ValidationReport) -> dict[str, str]:
