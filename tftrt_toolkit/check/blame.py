@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import tensorflow as tf
@@ -37,15 +37,19 @@ def blame_nodes(
 
 
 def wrong_apart(
-    graph: FrozenGraph, segment: Segment, values: Values, export: Export
+    graph: FrozenGraph,
+    segment: Segment,
+    values: Values,
+    export: Export,
+    settled: Set[str] = frozenset(),
 ) -> dict[str, Refusal]:
-    """Nodes whose ONNX form, fed with TensorFlow's own values, misses BOUND.
+    """Nodes whose ONNX form, fed with TensorFlow's own values, misses BOUND; `settled` ones apart.
 
     All nodes are taken apart in one graph, each fed from outside, so it takes one export.
     """
     return {
         node: _refusal(graph, node, found)
-        for node, found in _compare_apart(graph, segment, values, export)
+        for node, found in _compare_apart(graph, segment, values, export, settled)
     }
 
 
@@ -87,9 +91,9 @@ def native_values(graph: FrozenGraph, segment: Segment, sample: Sample) -> Value
 
 
 def _compare_apart(
-    graph: FrozenGraph, segment: Segment, values: Values, export: Export
+    graph: FrozenGraph, segment: Segment, values: Values, export: Export, settled: Set[str]
 ) -> Iterator[tuple[str, Difference]]:
-    skipped: set[str] = set()
+    skipped = set(settled)
     while True:
         exploded, alone = take_apart(graph, segment, skipped)
         if not alone.outputs:
@@ -127,9 +131,11 @@ def take_apart(
     inner = [node for node in graph.graph_def.node if node.name in set(segment.nodes)]
     fixed = _fixed_nodes(inner, segment)
     computing = [node for node in inner if node.name not in fixed]
+    computed = {node.name for node in computing}
     used = {name for node in computing for name in data_inputs(node)}
     used |= {spec.name for spec in segment.outputs}
     kept = [node for node in computing if node.name not in skipped]
+    fixed &= _ancestors(kept, inner)
     graph_def = tf.compat.v1.GraphDef(versions=graph.graph_def.versions)
     graph_def.node.extend(node for node in inner if node.name in fixed)
     inputs = {spec.name: spec for spec in segment.inputs}
@@ -137,7 +143,7 @@ def take_apart(
         copy = graph_def.node.add()
         copy.CopyFrom(node)
         for index, name in enumerate(data_inputs(node)):
-            if node_of(name) in segment.nodes and node_of(name) not in fixed:
+            if node_of(name) in computed:
                 spec = graph.tensors[name]
                 inputs[FED + name] = TensorSpec(FED + name, spec.dtype, spec.shape)
                 copy.input[index] = FED + name
@@ -148,8 +154,18 @@ def take_apart(
         nodes=tuple(node.name for node in graph_def.node),
         inputs=tuple(inputs.values()),
         outputs=tuple(outputs),
+        weights=tuple(name for name in segment.weights if name in fixed),
     )
     return dataclasses.replace(graph, graph_def=graph_def), apart
+
+
+def _ancestors(nodes: Sequence, inner: Sequence) -> set[str]:
+    """Names of all that `nodes` are computed from (`inner` in topological order)."""
+    needed = {node_of(name) for node in nodes for name in data_inputs(node)}
+    for node in reversed(inner):
+        if node.name in needed:
+            needed.update(node_of(name) for name in data_inputs(node))
+    return needed
 
 
 def _fixed_nodes(nodes: Sequence, segment: Segment) -> set[str]:

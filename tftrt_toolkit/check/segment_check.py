@@ -19,6 +19,7 @@ from tftrt_toolkit.check.compare import (
     Difference,
     difference,
 )
+from tftrt_toolkit.check.settled import settled_nodes, shared_differences
 from tftrt_toolkit.errors import SessionError
 from tftrt_toolkit.onnx_model import run_session, to_session
 
@@ -69,9 +70,7 @@ def check_segment(
             found = difference(spec.name, left, right)
             if spec.name not in worst or found.ratio > worst[spec.name].ratio:
                 worst[spec.name] = found
-    failed = [found for found in worst.values() if not found.ratio <= bound]
-    reason = f"output {failed[0].tensor}: {failed[0].words}" if failed else ""
-    return CheckResult(tuple(worst.values()), bound, reason=reason)
+    return _result(segment, worst, bound)
 
 
 def verify_segment(
@@ -84,24 +83,35 @@ def verify_segment(
     """Check a segment end to end; where it misses the bound, find the nodes to blame.
 
     A segment that misses BOUND is run again by TensorFlow on the CPU, since a GPU rounds float32
-    products to TF32. If it misses BOUND still, it passes within ACCUMULATED_BOUND if every node of
-    it, fed with TensorFlow's own values, keeps BOUND. Otherwise the result's `refusals` name the
-    nodes. `export` maps a part of the graph, as `export_segment` does.
+    products to TF32. If it misses BOUND still, it passes within ACCUMULATED_BOUND if every node
+    behind the tensors that do keep BOUND keeps it too, fed with TensorFlow's own values. Otherwise
+    the result's `refusals` name the nodes. `export` maps a part of the graph, as `export_segment`
+    does.
     """
     result = check_segment(onnx, segment, samples)
     if result.passed or not result.differences:
         return result
-    inputs = samples[0].inputs
     values = native_values(graph, segment, samples[0])
-    on_cpu = Sample(inputs, tuple(values[spec.name] for spec in segment.outputs))
-    result = check_segment(onnx, segment, [on_cpu])
+    try:
+        shared = shared_differences(onnx, values, samples[0].inputs)
+    except SessionError as error:
+        return _not_runnable(segment, BOUND, str(error)[:300])
+    result = _result(segment, shared, BOUND)
     if result.passed:
         return result
-    refusals = wrong_apart(graph, segment, values, export)
+    settled = settled_nodes(graph, segment, shared)
+    refusals = wrong_apart(graph, segment, values, export, settled)
     if not refusals and result.worst <= ACCUMULATED_BOUND:
         return CheckResult(result.differences, ACCUMULATED_BOUND)
     refusals = refusals or wrong_together(graph, segment, samples[0], values, export)
     return dataclasses.replace(result, refusals=refusals)
+
+
+def _result(segment: Segment, differences: Mapping[str, Difference], bound: float) -> CheckResult:
+    found = tuple(differences[spec.name] for spec in segment.outputs)
+    failed = [one for one in found if not one.ratio <= bound]
+    reason = f"output {failed[0].tensor}: {failed[0].words}" if failed else ""
+    return CheckResult(found, bound, reason=reason)
 
 
 def _not_runnable(segment: Segment, bound: float, message: str) -> CheckResult:

@@ -1,0 +1,65 @@
+"""How far into a segment its ONNX and TensorFlow agree, so that only the rest is taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Segment
+from tftrt_toolkit.check.compare import BOUND, Difference, difference
+from tftrt_toolkit.graph import data_inputs, node_of
+from tftrt_toolkit.onnx_model import run_session, to_session
+
+
+def shared_differences(
+    model: OnnxModel, values: Mapping[str, np.ndarray], inputs: Sequence[np.ndarray]
+) -> dict[str, Difference]:
+    """Run `model`; the difference of each tensor that it and TensorFlow know by one name.
+
+    values: each tensor of the segment as TensorFlow computes it from `inputs`. Where the mapping
+    moved a transpose, the shapes differ under one name: an infinite difference, as for a wrong
+    value. Raises SessionError.
+    """
+    given = {value.name for value in model.proto.graph.input}
+    names = [
+        name
+        for node in model.proto.graph.node
+        for name in node.output
+        if name in values and name not in given
+    ]
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    watched = OnnxModel(proto, model.weights)
+    session = to_session(watched, weights_as_inputs=True, optimize=False)
+    actual = run_session(session, watched, inputs)
+    return {
+        name: difference(name, values[name], value)
+        for name, value in zip(names, actual, strict=True)
+    }
+
+
+def settled_nodes(
+    graph: FrozenGraph, segment: Segment, differences: Mapping[str, Difference]
+) -> set[str]:
+    """Nodes from which every way to an output passes a tensor that keeps BOUND end to end.
+
+    A softmax that saturates, say, magnifies the rounding of a hundred sound layers: those are
+    settled by its input, and the softmax alone is left to look at.
+    """
+    agreeing = {name for name, found in differences.items() if found.ratio <= BOUND}
+    members = set(segment.nodes)
+    nodes = {node.name: node for node in graph.graph_def.node if node.name in members}
+    tensors = [spec.name for spec in segment.outputs]
+    unsettled: set[str] = set()
+    while tensors:
+        tensor = tensors.pop()
+        name = node_of(tensor)
+        if tensor in agreeing or name in unsettled or name not in nodes:
+            continue
+        unsettled.add(name)
+        tensors.extend(data_inputs(nodes[name]))
+    return members - unsettled
