@@ -3,6 +3,7 @@
 Importing the package registers the engine ops: `tf.saved_model.load` then takes converted models.
 """
 
+from tftrt_toolkit import tensorflow_import  # noqa: F401  first: the others import TensorFlow
 from tftrt_toolkit.artifacts import ShapeRange
 from tftrt_toolkit.compat import Restored, enable_tensorflow_api, migrate, restore_native
 from tftrt_toolkit.params import (
