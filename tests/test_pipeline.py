@@ -124,3 +124,42 @@ def test_what_the_builder_refuses_is_segmented_again(model_dir, monkeypatch):
     assert len(report["segments"]) == 2
     assert all(len(segment["plans"]) == 1 for segment in report["segments"])
     assert "no kernel" in refused_middle(report)
+
+
+def save(directory, serve):
+    module = tf.Module()
+    module.serve = serve
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
+    return str(directory)
+
+
+def test_larger_inputs_are_tried_where_small_ones_fail(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.float32, name="image")])
+    def serve(image):
+        with tf.control_dependencies([tf.debugging.assert_greater(tf.shape(image)[1], 30)]):
+            image = tf.identity(image)
+        return {"y": tf.nn.relu(tf.tanh(image * 2.0) - 0.5) + 1.0}
+
+    converter = TrtGraphConverterV2(save(tmp_path / "large", serve), use_dynamic_shape=True)
+    converter.analyze()
+    (signature,) = converter._conversion.signatures
+    shapes = [
+        sample.inputs[0].shape
+        for candidate in signature.candidates
+        for sample in candidate.record.samples
+    ]
+    assert shapes == [(2, 32, 3)]
+
+
+def test_segments_run_alone_where_no_made_up_input_runs_the_model(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="jpeg")])
+    def serve(jpeg):
+        image = tf.cast(tf.io.decode_jpeg(jpeg[0], channels=3), tf.float32)
+        return {"y": tf.nn.relu(tf.tanh(image * 2.0) - 0.5) + 1.0}
+
+    converter = TrtGraphConverterV2(save(tmp_path / "jpeg", serve), use_dynamic_shape=True)
+    converter.analyze()
+    (signature,) = converter._conversion.signatures
+    (candidate,) = signature.candidates
+    assert candidate.record.calls == 0
+    assert len(candidate.record.samples) == 1

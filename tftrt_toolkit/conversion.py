@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from tftrt_toolkit import inputs, report
 from tftrt_toolkit.artifacts import EngineAttributes, Refusal
 from tftrt_toolkit.engines import EngineSet
@@ -14,7 +12,6 @@ from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.pipeline import ConvertedSignature, SignaturePipeline
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
-from tftrt_toolkit.trials import sampled_batches
 
 # Each round takes what the builder refused out of its segments.
 _MAX_BUILD_ROUNDS = 4
@@ -33,7 +30,7 @@ class Conversion:
         self._name = name
         self._settings = settings
         self._stages = stages
-        self._flows: list[tuple[SignaturePipeline, list[dict[str, tf.Tensor]]]] = []
+        self._flows: list[SignaturePipeline] = []
 
     def check_calibration(self, data: inputs.InputFn | None) -> None:
         """Raise InvalidArgumentError where calibration data is missing, or of no use."""
@@ -52,14 +49,12 @@ class Conversion:
         """All that builds no engine. functions: signature key -> ConcreteFunction."""
         first_graph = 0
         for key, function in functions.items():
-            with self._stages.stage("sample", key):
-                batches = sampled_batches(function, self._settings.options.input_shapes)
             flow = SignaturePipeline(
                 key, function, self._settings, self._stages, first_graph, self._attributes()
             )
-            converted = flow.run(batches)
+            converted = flow.run()
             first_graph += len(converted.graphs)
-            self._flows.append((flow, batches))
+            self._flows.append(flow)
             self.signatures.append(converted)
 
     def prepare(self, engine_set: EngineSet, data: inputs.InputFn | None) -> None:
@@ -73,7 +68,7 @@ class Conversion:
             refused = engine_set.prepare(self.signatures, data)
             if not refused:
                 break
-            for index, (flow, batches) in enumerate(self._flows):
+            for index, flow in enumerate(self._flows):
                 mine = [one for one in refused if one.segment.graph in flow.graphs]
                 for engine in mine:
                     reason = Refusal("builder", str(engine.refusal))
@@ -81,7 +76,7 @@ class Conversion:
                     nodes = [] if data else engine.blamed_nodes
                     flow.refuse(engine.segment, nodes, reason)
                 if mine:
-                    self.signatures[index] = flow.run(batches)
+                    self.signatures[index] = flow.run()
         self.require_engines()
         engine_set.bind()
         self.engines = engine_set
@@ -92,7 +87,7 @@ class Conversion:
         reasons: segment name -> why.
         """
         assert self.engines is not None
-        for index, (flow, batches) in enumerate(self._flows):
+        for index, flow in enumerate(self._flows):
             segments = [
                 one.segment
                 for one in self.signatures[index].candidates
@@ -101,7 +96,7 @@ class Conversion:
             for segment in segments:
                 flow.refuse(segment, [], Refusal("validation", reasons[segment.name]))
             if segments:
-                self.signatures[index] = flow.run(batches)
+                self.signatures[index] = flow.run()
         self.prepare(self.engines, None)
 
     def report(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from tftrt_toolkit.segment import SegmentRules, segment_graph
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.subgraph import build_subgraph, run_subgraph
 from tftrt_toolkit.support import SupportRules, support_map
-from tftrt_toolkit.trials import segment_inputs
+from tftrt_toolkit.trials import guessed_batches, segment_inputs
 
 # Each round refuses at least one node more; most models need one or two.
 _MAX_ROUNDS = 8
@@ -102,6 +102,7 @@ class SignaturePipeline:
             only_marked = settings.params.minimum_segment_size == -1
             self._frozen = freeze_function(function, key, keep_marked=only_marked)
         self.graphs = {graph.name: graph for graph in walk(self._frozen.graph)}
+        self._guesses = list(guessed_batches(function, settings.options.input_shapes))
         self._refused: Refusals = defaultdict(dict)
         self._verdicts: dict[tuple[str, tuple[str, ...]], OnnxModel | _Blame] = {}
 
@@ -110,12 +111,12 @@ class SignaturePipeline:
         blame = _blame(segment, dict.fromkeys(nodes, refusal), refusal)
         self._refused[blame.graph].update(blame.nodes)
 
-    def run(self, batches: Sequence[Batch]) -> ConvertedSignature:
+    def run(self) -> ConvertedSignature:
         """Segment, export and check until every segment that is left agrees with TensorFlow."""
         for round_index in range(_MAX_ROUNDS):
             segmentations = self._segment()
             converted = self._assemble(segmentations)
-            records = self._observe(converted, batches)
+            records = self._observe(converted)
             blames = self._examine(records)
             if not blames:
                 return ConvertedSignature(
@@ -156,14 +157,28 @@ class SignaturePipeline:
             segments = {name: result.segments for name, result in segmentations.items()}
             return assemble_function(self._frozen, segments, self._attributes)
 
-    def _observe(self, converted: ConvertedFunction, batches: Sequence[Batch]) -> list[Record]:
+    def _observe(self, converted: ConvertedFunction) -> list[Record]:
         """Run the converted function natively; what no run reaches is sampled by itself."""
         with self._stages.stage("observe", self._key):
-            records = observe(converted, batches, _CHECKED_SAMPLES)
+            records = self._try_batches(converted)
             for record in records:
                 if not record.calls and self._settings.options.check:
                     self._run_alone(record)
         return records
+
+    def _try_batches(self, converted: ConvertedFunction) -> list[Record]:
+        """What the first made-up batch shows that the function runs on; empty if none does."""
+        for batch in list(self._guesses):
+            try:
+                records = observe(converted, [batch], _CHECKED_SAMPLES)
+            except tf.errors.OpError as error:
+                shapes = {name: tensor.shape for name, tensor in batch.items()}
+                logging.info("made-up inputs %s fail: %s", shapes, str(error).splitlines()[0])
+                del self._guesses[0]  # not tried again in the next round
+            else:
+                return records
+        logging.info("no made-up input runs through all of %s; its segments run alone", self._key)
+        return observe(converted, [], _CHECKED_SAMPLES)
 
     def _run_alone(self, record: Record) -> None:
         segment, graph = record.segment, self.graphs[record.segment.graph]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,19 +47,22 @@ def profile_points(
     return points[0], points[1], points[2]
 
 
-def sampled_batches(function: Any, ranges: Mapping[str, ShapeRange]) -> list[dict[str, tf.Tensor]]:
-    """One made-up batch that the function runs on, or none where every guess of a shape fails."""
+def guessed_batches(
+    function: Any, ranges: Mapping[str, ShapeRange]
+) -> Iterator[dict[str, tf.Tensor]]:
+    """Made-up batches to try until a function runs on one; small unknown dimensions first."""
     specs = signature_specs(function)
+    tried: list[list[tf.TensorShape]] = []
     for fill in _FILLS:
         try:
             batch = _tensors(specs, sample_inputs(specs, ranges, unknown=fill))
-            function(**batch)
-        except (InputError, tf.errors.OpError) as error:
-            logging.info("made-up inputs fail (%d): %s", fill, str(error).splitlines()[0])
-        else:
-            return [batch]
-    logging.info("no made-up input runs through the whole model; its segments are run one by one")
-    return []
+        except InputError as error:
+            logging.info("no input can be made up: %s", error)
+            return
+        shapes = [tensor.shape for tensor in batch.values()]
+        if shapes not in tried:
+            tried.append(shapes)
+            yield batch
 
 
 def make_batch(specs: Mapping[str, tf.TensorSpec], shapes: Shapes) -> dict[str, tf.Tensor]:
