@@ -14,7 +14,8 @@ STAGES = {
 # The modules above the stages: only they may import several.
 ABOVE = {
     "pipeline", "engines", "calibrating", "shape_search", "conversion", "converter", "report",
-    "function_converter", "__init__", "validation", "cli", "examples", "keras", "compat", "targets",
+    "function_converter", "onnx_engines", "__init__", "validation", "cli", "examples", "keras",
+    "compat", "targets", "triton",
 }  # fmt: skip
 
 

@@ -40,10 +40,13 @@ else:
     from tftrt_toolkit import keras
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
     from tftrt_toolkit.function_converter import FunctionConversion, convert_function
+    from tftrt_toolkit.onnx_engines import OnnxEngines, build_onnx
     from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
 
     __all__ += [
         "FunctionConversion",
+        "OnnxEngines",
+        "build_onnx",
         "convert_function",
         "keras",
         "load",

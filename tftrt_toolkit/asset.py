@@ -28,18 +28,12 @@ from tftrt_toolkit.artifacts import OnnxModel, Plan, SegmentAsset, TensorSpec, T
 from tftrt_toolkit.asset_writer import MANIFEST, AssetWriter
 from tftrt_toolkit.errors import AssetError, InternalError
 from tftrt_toolkit.manifest import Manifest, Part, PlanEntry, TunedExecutor
-from tftrt_toolkit.onnx_model import refer_to_file
+from tftrt_toolkit.onnx_model import PACKED_TYPES, refer_to_file
 
 _ONNX = "segment.onnx"
 _WEIGHTS = "segment.weights"
 _LINE = 64  # where an array begins among the weights
 _MAX_MANIFEST = 1 << 26
-# Two values a byte: their arrays are the packed bytes, flat, as ONNX stores them.
-_PACKED = {
-    onnx.TensorProto.INT4,
-    onnx.TensorProto.UINT4,
-    onnx.TensorProto.FLOAT4E2M1,
-}
 _LOCAL_HEADER = 30
 
 
@@ -265,7 +259,7 @@ def _view(tensor: onnx.TensorProto, buffer: np.ndarray) -> np.ndarray:
     if where["location"] != _WEIGHTS or start < 0 or start + length > buffer.size:
         raise ValueError(f"{tensor.name} lies outside")
     raw = buffer[start : start + length]
-    if tensor.data_type in _PACKED:
+    if tensor.data_type in PACKED_TYPES:
         return raw
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     return raw.view(dtype).reshape(tuple(tensor.dims))

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
+from onnx import inliner
 
 from tftrt_toolkit.artifacts import OnnxModel
-from tftrt_toolkit.errors import ConversionError, SessionError
+from tftrt_toolkit.errors import ConversionError, ModelError, SessionError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 PROTO_LIMIT = 2**31 - 1  # bytes; protobuf counts a message's size in an int32
 WEIGHTS_FILE = "model.weights"
 ALIGNMENT = 4096  # of each weight in that file, so that readers can map it
+LARGE_BYTES = 16384  # an initializer of more than this is taken out of a file's graph
+# Two values a byte: as arrays they are the packed bytes, flat, as ONNX stores them.
+PACKED_TYPES = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1}
 
 
 def external_tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
@@ -159,6 +164,47 @@ def save(model: OnnxModel, directory: Path | str, name: str = "model.onnx") -> P
     path = directory / name
     path.write_bytes(proto.SerializeToString(deterministic=True))
     return path
+
+
+def load(path: Path | str) -> OnnxModel:
+    """Read an ONNX file of any tool, with its external data if it has any.
+
+    Local functions are inlined and nodes without a name get one. Raises ModelError if the file is
+    missing or damaged.
+    """
+    path = Path(path)
+    try:
+        onnx.checker.check_model(str(path))
+        proto = onnx.load(str(path), load_external_data=False)
+        if proto.functions:
+            proto = inliner.inline_local_functions(proto)
+        weights = {}
+        for tensor in proto.graph.initializer:
+            if onnx.external_data_helper.uses_external_data(tensor):
+                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
+            if tensor.ByteSize() > LARGE_BYTES and tensor.data_type not in PACKED_TYPES:
+                weights[tensor.name] = onnx.numpy_helper.to_array(tensor)
+    except (onnx.checker.ValidationError, DecodeError, OSError, ValueError) as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(
+            f"{path} can't be read as an ONNX model ({words}): export it again"
+        ) from error
+    _take_out(proto.graph, weights)
+    for index, node in enumerate(proto.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    return OnnxModel(proto, weights)
+
+
+def _take_out(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None:
+    """Leave references where weights were, and inputs that aren't initializers too."""
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    for name, array in weights.items():
+        initializers[name].CopyFrom(external_tensor(name, array))
+    inputs = [value for value in graph.input if value.name not in initializers]
+    del graph.input[:]
+    graph.input.extend(inputs)
 
 
 def write_weights(weights: Mapping[str, np.ndarray], path: Path) -> dict[str, tuple[int, int]]:
