@@ -11,6 +11,7 @@ from tensorflow.python.ops import handle_data_util
 
 from tftrt_toolkit.artifacts import TensorSpec
 from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.freeze.tables import table_handle_data
 from tftrt_toolkit.graph import is_control, node_of
 
 _STAND_IN = "tftrt_toolkit_handle"
@@ -19,13 +20,17 @@ _STAND_IN = "tftrt_toolkit_handle"
 def infer_tensors(graph_def: Any, handles: Mapping[str, Any]) -> dict[str, TensorSpec]:
     """Every tensor that a graph's nodes yield -> its TensorSpec.
 
-    handles: resource argument -> the variable's handle, which knows its variable's shape.
+    handles: resource argument -> the handle of its variable or table, which tells what is there.
     """
     used = {node_of(name) for node in graph_def.node for name in node.input if not is_control(name)}
-    known = {name: handles[name] for name in used & handles.keys() if _is_variable(handles[name])}
+    known = {
+        name: handles[name]._handle_data
+        for name in used & handles.keys()
+        if _is_variable(handles[name])
+    } | table_handle_data(graph_def, handles)
     graph = tf.Graph()
     with graph.as_default():
-        stand_ins = {f"{name}:0": _stand_in(handle) for name, handle in known.items()}
+        stand_ins = {f"{name}:0": _stand_in(data) for name, data in known.items()}
         try:
             tf.graph_util.import_graph_def(graph_def, input_map=stand_ins, name="")
         except ValueError as error:
@@ -41,10 +46,10 @@ def infer_tensors(graph_def: Any, handles: Mapping[str, Any]) -> dict[str, Tenso
     return {tensor.name: TensorSpec(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors}
 
 
-def _stand_in(handle: Any) -> Any:
-    """A Placeholder that knows the shape of a handle's variable, as the importer's can't."""
+def _stand_in(handle_data: Any) -> Any:
+    """A Placeholder that knows what is behind a handle, as the importer's can't."""
     placeholder = tf.compat.v1.placeholder(tf.resource, [], _STAND_IN)
-    handle_data_util.set_handle_data(placeholder, handle._handle_data)
+    handle_data_util.set_handle_data(placeholder, handle_data)
     return placeholder
 
 
