@@ -1,3 +1,4 @@
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -35,6 +36,14 @@ def test_distinct_shapes_and_values_are_kept_once():
         Observation({"x:0": (1, 2), "shape:0": (2,)}, {"shape:0": (1, 2)}),
         Observation({"x:0": (4, 2), "shape:0": (2,)}, {"shape:0": (4, 2)}),
     )
+
+
+def test_indices_of_a_batch_are_no_shape():
+    indices = TensorSpec("x:0", tf.int64, tf.TensorShape([None]))
+    record = Record(dataclasses.replace(SEGMENT, inputs=(indices,)), max_samples=0)
+    for size in (2, 3):
+        record.add((np.arange(size),), (np.zeros(size),))
+    assert record.observations == (Observation({"x:0": (2,)}, {}), Observation({"x:0": (3,)}, {}))
 
 
 def test_calls_from_many_threads_are_all_counted():

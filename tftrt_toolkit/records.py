@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.artifacts import Observation, Sample, Segment
+from tftrt_toolkit.artifacts import Observation, Sample, Segment, TensorSpec
 
 Arrays = tuple[np.ndarray, ...]
 _SHAPE_ELEMENTS = 64
@@ -37,13 +37,14 @@ class Record:
 
     def add(self, inputs: Arrays, outputs: Arrays) -> None:
         """Record one call; called from whichever thread ran the segment."""
-        names = [spec.name for spec in self.segment.inputs]
+        pairs = list(zip(self.segment.inputs, inputs, strict=True))
         seen = Observation(
-            shapes={name: array.shape for name, array in zip(names, inputs, strict=True)},
+            shapes={spec.name: array.shape for spec, array in pairs},
             values={
-                name: tuple(int(value) for value in array.ravel())
-                for name, array in zip(names, inputs, strict=True)
-                if may_be_shape(array.dtype.type, tf.TensorShape(array.shape))
+                spec.name: tuple(int(value) for value in array.ravel())
+                for spec, array in pairs
+                if _has_fixed_length(spec)
+                and may_be_shape(array.dtype.type, tf.TensorShape(array.shape))
             },
         )
         with self._lock:
@@ -52,6 +53,11 @@ class Record:
             self._seen.setdefault(key, seen)
             if len(self.samples) < self.max_samples:
                 self.samples.append(Sample(inputs, outputs))
+
+
+def _has_fixed_length(spec: TensorSpec) -> bool:
+    """Not so for a vector of indices, one for each row of a batch, which is no shape."""
+    return spec.shape.rank is None or spec.shape.is_fully_defined()
 
 
 def may_be_shape(dtype: type, shape: tf.TensorShape) -> bool:
