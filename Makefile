@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VENV_TF217 ?= .venv217
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-tf217 test-matrix lint docs clean
+.PHONY: demo test test-all test-gpu test-tf217 test-matrix lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
@@ -20,6 +20,10 @@ test-all: lint test-tf217
 # TensorFlow's own converter, in an environment of its own: it needs older NumPy and protobuf.
 test-tf217: $(VENV_TF217)/.installed
 	CUDA_VISIBLE_DEVICES=-1 $(VENV_TF217)/bin/python -m pytest -m tf217 tests/tf217
+
+# Every test that needs a GPU: no other is run with one, and these are run in no other way.
+test-gpu: $(VENV)/.installed
+	$(BIN)/python -m pytest -m gpu
 
 # The ops and a smoke suite on TensorFlow 2.18 to 2.21; writes the table of docs/versions.md.
 test-matrix: $(VENV)/.installed

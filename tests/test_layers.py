@@ -15,7 +15,7 @@ STAGES = {
 ABOVE = {
     "pipeline", "engines", "calibrating", "shape_search", "conversion", "converter", "report",
     "function_converter", "onnx_engines", "__init__", "validation", "cli", "examples", "keras",
-    "compat", "targets", "triton",
+    "compat", "targets", "triton", "tuning",
 }  # fmt: skip
 
 

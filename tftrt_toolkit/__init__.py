@@ -41,7 +41,9 @@ else:
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
     from tftrt_toolkit.function_converter import FunctionConversion, convert_function
     from tftrt_toolkit.onnx_engines import OnnxEngines, build_onnx
-    from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_executors
+    from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_builder, set_executors
+    from tftrt_toolkit.targets import build_for_shapes, can_build_here
+    from tftrt_toolkit.tuning import tune_model
 
     __all__ += [
         "FunctionConversion",
@@ -52,5 +54,7 @@ else:
         "load",
         "runtime_stats",
         "set_executors",
+        "tune_model",
     ]
     load_ops()
+    set_builder(build_for_shapes, can_build_here)

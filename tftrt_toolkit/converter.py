@@ -98,11 +98,14 @@ class TrtGraphConverterV2(ConverterBase):
             self._analyze()
         return self.report()
 
-    def build(self, input_fn: inputs.InputFn) -> None:
+    def build(self, input_fn: inputs.InputFn, *, tune: bool = False) -> None:
         """Build engines of the (first) converted signature for the shapes that `input_fn` yields.
 
         Args:
           input_fn: yields batches: arrays, lists, tuples or dicts, of each shape to build for.
+          tune: time each segment's executors on the first batch of each shape, on this machine.
+            The winners are saved, by device and shape, and taken wherever the model is loaded on
+            such a device. On a GPU it takes some seconds a shape; use the machine for nothing else.
 
         Raises:
           NotImplementedError: build() was called before.
@@ -115,7 +118,7 @@ class TrtGraphConverterV2(ConverterBase):
             raise RuntimeError("build() needs input_fn, to know the shapes to build engines for")
         if self._conversion.engines is None:
             raise RuntimeError("convert() must be called before build()")
-        self._conversion.engines.build(self._conversion.signatures[0], input_fn)
+        self._conversion.engines.build(self._conversion.signatures[0], input_fn, tune)
         self._build_called = True
 
     def save(

@@ -19,6 +19,7 @@ from tftrt_toolkit.calibrating import calibrate
 from tftrt_toolkit.engine import BuildConfig, Builder, available_builder, build_plans
 from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError
 from tftrt_toolkit.inputs import InputFn, batches, signature_specs
+from tftrt_toolkit.manifest import TunedExecutor
 from tftrt_toolkit.pipeline import Candidate, ConvertedSignature, observe
 from tftrt_toolkit.precision import PrecisionOptions, apply_precision
 from tftrt_toolkit.precision.calibration import Calibration
@@ -26,6 +27,7 @@ from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.shape_search import known_observations, segment_profiles
 from tftrt_toolkit.trt import Unavailable
+from tftrt_toolkit.tuning import Batch, first_of_each_shape, on_any_machine, tune_function
 
 _CONVOLUTIONS = {"Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput"}
 _Key = tuple[str, tuple[str, ...]]  # graph, nodes: what makes a segment the same in two rounds
@@ -33,13 +35,17 @@ _Key = tuple[str, tuple[str, ...]]  # graph, nodes: what makes a segment the sam
 
 @dataclasses.dataclass
 class Engine:
-    """One segment's way to its engine. `refusal` is the builder's, if it refused."""
+    """One segment's way to its engine. `refusal` is the builder's, if it refused.
+
+    tuned: the executors that won, if the model was tuned.
+    """
 
     candidate: Candidate
     resource: str
     typed: TypedOnnx | None = None
     plans: tuple[Plan, ...] = ()
     refusal: EngineBuildError | None = None
+    tuned: tuple[TunedExecutor, ...] = ()
 
     @property
     def segment(self) -> Segment:
@@ -145,7 +151,7 @@ class EngineSet:
         """Write the asset files and hand them to the live functions' engine ops."""
         with self._stages.stage("bind"):
             for engine in self.engines:
-                self._write(engine, self._path(engine), engine.plans)
+                self._write(engine, self._path(engine), engine.plans, engine.tuned)
                 runtime.bind(engine.resource, AssetFile.open(self._path(engine)))
 
     def _calibrate(self, signature: ConvertedSignature, input_fn: InputFn) -> None:
@@ -168,7 +174,7 @@ class EngineSet:
             self._finished[key] = engine
         finished = self._finished[key]
         engine.typed, engine.plans = finished.typed, finished.plans
-        engine.refusal = finished.refusal
+        engine.refusal, engine.tuned = finished.refusal, finished.tuned
 
     def _typed(self, engine: Engine, convolutions: bool = True) -> TypedOnnx:
         """A segment's ONNX in the precision asked for; FP16 where calibration didn't reach it."""
@@ -198,11 +204,16 @@ class EngineSet:
         if sentence not in self._remarks:
             self._remarks.append(sentence)
 
-    def build(self, signature: ConvertedSignature, input_fn: InputFn) -> None:
-        """Build engines for the shapes that `input_fn` yields, seen in a native run."""
+    def build(self, signature: ConvertedSignature, input_fn: InputFn, tune: bool = False) -> None:
+        """Build engines for the shapes that `input_fn` yields, seen in a native run.
+
+        tune: then time the executors on each of these shapes, and keep the winners.
+        """
         specs = signature_specs(signature.converted.function)
+        distinct: list[Batch] = []
         with self._stages.stage("observe", "input_fn"):
             source = self._stages.track(batches(input_fn, specs, "input_fn"), "collecting shapes")
+            source = first_of_each_shape(source, into=distinct)
             records = observe(signature.converted, source, max_samples=0)
         if not any(record.calls for record in records):
             raise RuntimeError(
@@ -217,6 +228,17 @@ class EngineSet:
             if record.calls:
                 self._build(engine, record.observations)
         self.bind()
+        if tune:
+            self._tune(signature, distinct)
+
+    def _tune(self, signature: ConvertedSignature, shapes: Sequence[Batch]) -> None:
+        engines = self._of(signature)
+        assets = {engine.resource: AssetFile.open(self._path(engine)) for engine in engines}
+        with self._stages.stage("tune", signature.key):
+            winners = tune_function(signature.converted.function, shapes, assets)
+        for engine in engines:
+            engine.tuned = winners.get(engine.resource, ())
+        self.bind()
 
     def asset_files(self, with_plans: bool) -> dict[str, Path]:
         """Resource name -> its asset file."""
@@ -225,7 +247,8 @@ class EngineSet:
         paths = {}
         for engine in self.engines:
             paths[engine.resource] = self._path(engine).with_suffix(".without_plans")
-            self._write(engine, paths[engine.resource], plans=())
+            tuned = on_any_machine(engine.tuned)
+            self._write(engine, paths[engine.resource], plans=(), tuned=tuned)
         return paths
 
     def _of(self, signature: ConvertedSignature) -> list[Engine]:
@@ -246,10 +269,14 @@ class EngineSet:
             logging.warning("%s stays native: %s", segment.name, error)
             engine.refusal = error
 
-    def _write(self, engine: Engine, path: Path, plans: tuple[Plan, ...]) -> None:
+    def _write(
+        self, engine: Engine, path: Path, plans: tuple[Plan, ...], tuned: Sequence[TunedExecutor]
+    ) -> None:
         segment = engine.segment
         asset = SegmentAsset(segment.name, segment.inputs, segment.outputs, engine.typed, plans)
         write_asset(path, asset)
+        if tuned:
+            AssetFile.open(path).with_tuned(tuned)
 
     def _path(self, engine: Engine) -> Path:
         return Path(self._directory.name) / engine.resource

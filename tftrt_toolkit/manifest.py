@@ -41,11 +41,12 @@ class PlanEntry:
 
 @dataclasses.dataclass(frozen=True)
 class TunedExecutor:
-    """The executor that was fastest on one kind of GPU (or CPU) at one set of input shapes.
+    """The executor that won on one kind of GPU (or CPU) at one set of input shapes.
 
     device: the device's name as TensorFlow tells it, e.g. "NVIDIA H200".
     shapes: input name -> shape.
-    seconds: executor -> median time of a call; `executor` is the least of them.
+    executor: the one with which the whole model took the least time.
+    seconds: executor -> median time of a call of this segment alone.
     """
 
     device: str

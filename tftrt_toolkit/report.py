@@ -250,6 +250,7 @@ def _segment_entry(segment: Segment, engine: Engine | None) -> dict[str, Any]:
         "precision": engine.typed.precision if engine and engine.typed else None,
         "islands": [dataclasses.asdict(one) for one in engine.islands] if engine else [],
         "plans": [_plan_entry(plan) for plan in engine.plans] if engine else [],
+        "tuned": [dataclasses.asdict(one) for one in engine.tuned] if engine else [],
     }
 
 

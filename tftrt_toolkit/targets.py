@@ -1,4 +1,4 @@
-"""Adds plans for more GPUs to a model that is converted already, from the ONNX in its assets."""
+"""Builds plans for a model that is converted already, from the ONNX in its assets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import onnx
 
+from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import Plan, ShapeProfile, TypedOnnx
 from tftrt_toolkit.asset import AssetFile
-from tftrt_toolkit.engine import BuildConfig, build_plans
-from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.engine import BuildConfig, Builder, available_builder, build_plans
+from tftrt_toolkit.errors import InvalidArgumentError, ModelError
 from tftrt_toolkit.inspection import engine_assets
 
 
@@ -43,6 +44,28 @@ def add_plans(directory: Path | str, config: BuildConfig) -> dict[str, tuple[Pla
     for asset, plans in zip(assets, built, strict=True):
         asset.with_plans(plans)
     return {asset.segment: plans for asset, plans in zip(assets, built, strict=True)}
+
+
+def can_build_here() -> bool:
+    """Whether `build_for_shapes` can build at all: there is a GPU, and a TensorRT that takes it."""
+    config = _here()
+    try:
+        return bool(config.compute_capabilities) and isinstance(available_builder(config), Builder)
+    except InvalidArgumentError:
+        return False
+
+
+def build_for_shapes(asset: AssetFile, profile: ShapeProfile) -> tuple[Plan, ...]:
+    """Build an engine for one profile while a model runs, for the GPUs of this machine.
+
+    Raises EngineBuildError if TensorRT refuses the segment.
+    """
+    static = all(spec.shape.is_fully_defined() for spec in asset.inputs)
+    return build_plans(_as_converted(asset), asset.segment, () if static else (profile,), _here())
+
+
+def _here() -> BuildConfig:
+    return BuildConfig(compute_capabilities=runtime.gpu_capabilities())
 
 
 def _as_converted(asset: AssetFile) -> TypedOnnx:

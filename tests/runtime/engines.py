@@ -46,11 +46,12 @@ def double_plus(features=4):
     return native_segment.get_concrete_function()
 
 
-def model_of(function, resource, **attributes):
-    """A tf.function that is nothing but one engine."""
+def model_of(function, resource, device=None, **attributes):
+    """A tf.function that is nothing but one engine, on any device or on the one given."""
 
     @tf.function(input_signature=function.structured_input_signature[0])
     def model(*inputs):
-        return engine(list(inputs), function, resource, **attributes)
+        with tf.device(device):
+            return engine(list(inputs), function, resource, **attributes)
 
     return model

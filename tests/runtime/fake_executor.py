@@ -1,18 +1,32 @@
-"""An executor in numpy on the host's memory, whose every step a test can change."""
+"""An executor in numpy, whose every step a test can change."""
 
 import ctypes
 
 import numpy as np
 
+from tftrt_toolkit.runtime import cuda_driver
 from tftrt_toolkit.runtime.executor import Prepared
 
 
-def view(tensor, shape, dtype):
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not size:
-        return np.empty(shape, dtype)
-    buffer = (ctypes.c_char * size).from_address(tensor.data)
-    return np.frombuffer(buffer, dtype).reshape(shape)
+def read(call, tensor, shape, dtype):
+    """A copy of a tensor, from wherever it lies."""
+    array = np.empty(shape, dtype)
+    if array.nbytes:
+        copy(call, array.ctypes.data, tensor.data, array.nbytes, cuda_driver.copy_to_host)
+    return array
+
+
+def write(call, tensor, array):
+    array = np.ascontiguousarray(array)
+    if array.nbytes:
+        copy(call, tensor.data, array.ctypes.data, array.nbytes, cuda_driver.copy_to_device)
+
+
+def copy(call, target, source, size, on_gpu):
+    if call.device < 0:
+        ctypes.memmove(target, source, size)
+    else:
+        on_gpu(target, source, size, call.stream)
 
 
 class FakeExecutor:
@@ -40,9 +54,10 @@ class FakeExecutor:
         if not self.known:
             call.allocate_output(0, shape)
             call.allocate_output(1, ())
-        x, n = view(call.inputs[0], shape, np.float32), view(call.inputs[1], (), np.int32)
-        view(call.outputs[0], shape, np.float32)[...] = self.factor * x + n
-        view(call.outputs[1], (), np.int32)[...] = n + 1
+        x = read(call, call.inputs[0], shape, np.float32)
+        n = read(call, call.inputs[1], (), np.int32)
+        write(call, call.outputs[0], np.float32(self.factor) * x + n.astype(np.float32))
+        write(call, call.outputs[1], n + np.int32(1))
 
     def close(self):
         self.closed += 1

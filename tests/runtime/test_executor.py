@@ -11,11 +11,12 @@ from tftrt_toolkit.runtime.executor import DeclinedError, Prepared, install
 from tftrt_toolkit.runtime.loading import op_library
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu():
-    """The fake executor reads the tensors' memory as the host's."""
-    with tf.device("/CPU:0"):
-        yield
+@pytest.fixture(params=["CPU:0", pytest.param("GPU:0", marks=pytest.mark.gpu)], autouse=True)
+def device(request):
+    if not tf.config.list_physical_devices(request.param[:3]):
+        pytest.skip("no GPU here")
+    with tf.device(request.param):
+        yield request.param
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def resource():
 
 
 @pytest.fixture
-def model(resource):
-    return model_of(double_plus(), resource)
+def model(resource, device):
+    return model_of(double_plus(), resource, device)  # threads know nothing of a device scope
 
 
 @pytest.fixture
@@ -62,14 +63,15 @@ def test_the_bound_executor_runs_and_is_closed_once(model, resource, known):
     assert first(model(ONES, 3)) == NATIVE
 
 
-def test_each_shape_is_prepared_once(model, resource):
+def test_each_shape_is_prepared_once(model, resource, device):
     executor = FakeExecutor()
     install(resource, executor, hold=True)
     for rows in (1, 2, 1, 2, 0):
         assert model(tf.ones([rows, 4]), 3)[0].shape == (rows, 4)
     assert [call.inputs[0].shape for call in executor.prepared] == [(1, 4), (2, 4), (0, 4)]
     call = executor.prepared[0]
-    assert (call.device, call.stream, call.num_outputs, call.allow_build) == (None, 0, 2, True)
+    assert (call.num_outputs, call.allow_build) == (2, True)
+    assert (call.device, call.stream > 0) == ((0, True) if device == "GPU:0" else (None, False))
     assert [one.dtype for one in call.inputs] == [tf.float32, tf.int32]
 
 
@@ -130,14 +132,18 @@ def test_scratch_is_lent_for_the_call(model, resource):
 
 
 class Declines(FakeExecutor):
+    asked = 0
+
     def prepare(self, call):
         if call.inputs[0].shape[0] > 1:
+            self.asked += 1
             raise DeclinedError("x has more rows than any profile")
         return super().prepare(call)
 
 
 def test_a_declined_call_runs_natively_and_the_next_does_not(model, resource, caplog):
-    install(resource, Declines(), hold=True)
+    executor = Declines()
+    install(resource, executor, hold=True)
     for _ in range(3):
         assert first(model(tf.ones([2, 4]), 3)) == NATIVE * 2
     assert first(model(ONES, 3)) == FAKE
@@ -146,6 +152,7 @@ def test_a_declined_call_runs_natively_and_the_next_does_not(model, resource, ca
     ) == 1
     found = stats(resource)
     assert (found.declined, found.calls, found.native_calls, found.executor) == (3, 1, 3, "fake")
+    assert executor.asked == 1
 
 
 @pytest.mark.parametrize("after_writing", [False, True])

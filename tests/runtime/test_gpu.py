@@ -1,12 +1,8 @@
 """The kernel on a GPU: where its tensors lie, whose stream it uses, and what it costs."""
 
-import threading
-
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.runtime.assets import double_plus_asset
 from tests.runtime.engines import double_plus, engine, model_of, new_resource
 from tftrt_toolkit import runtime
 from tftrt_toolkit.runtime import bridge
@@ -126,32 +122,3 @@ def test_executors_get_device_memory_and_tensorflows_stream(resource):
     address = library.device_allocate(0, 1 << 20)
     assert address
     library.device_free(0, address)
-
-
-def test_onnx_runtime_on_tensorflows_stream_and_memory(resource, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("onnxruntime has no CUDA")
-    model = model_of(double_plus(), resource)
-    asset = double_plus_asset(tmp_path / "engine", factor=3.0)
-    runtime.bind(resource, asset, executors=["onnxruntime"])
-    wrong = []
-
-    def call(seed):
-        with tf.device("GPU:0"):
-            for n in range(50):
-                rows = 1 + (seed + n) % 7
-                x = tf.fill([rows, 4], float(seed)) * 1.0  # computed on the stream just before
-                y, m = model(x, tf.constant(n))
-                expected = np.full([rows, 4], 3.0 * seed + n, np.float32)
-                if not (y.numpy() == expected).all() or m.numpy() != n + 1:
-                    wrong.append((seed, n))
-
-    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-    found = stats(resource)
-    assert (found.calls, found.native_calls, found.executor) == (800, 0, "onnxruntime")

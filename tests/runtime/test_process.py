@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 ROOT = Path(__file__).parents[2]
 PREAMBLE = """
@@ -21,9 +22,10 @@ ONES = tf.ones([1, 4])
 
 
 def run(program, timeout=120):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", PREAMBLE + textwrap.dedent(program)],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": path},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -32,15 +34,22 @@ def run(program, timeout=120):
     )
 
 
+@pytest.fixture(params=["CPU:0", pytest.param("GPU:0", marks=pytest.mark.gpu)])
+def device(request):
+    if not tf.config.list_physical_devices(request.param[:3]):
+        pytest.skip("no GPU here")
+    return request.param
+
+
 @pytest.mark.parametrize(
     "executor",
     ["fake", *(pytest.param(name, marks=pytest.mark.slow) for name in ("native", "xla"))],
 )
-def test_a_process_may_exit_while_daemon_threads_call(executor):
+def test_a_process_may_exit_while_daemon_threads_call(executor, device):
     done = run(
         f"""
         resource = new_resource()
-        model = model_of(double_plus(), resource)
+        model = model_of(double_plus(), resource, "{device}")
         model(ONES, 3)
         if "{executor}" == "fake":
             class Lingers(FakeExecutor):
@@ -88,12 +97,12 @@ def test_an_exit_waits_for_an_executor_that_is_in_the_middle():
 
 
 @pytest.mark.slow
-def test_a_model_that_is_dropped_breaks_no_other():
+def test_a_model_that_is_dropped_breaks_no_other(device):
     done = run(
-        """
+        f"""
         def make(factor):
             resource = new_resource()
-            model = model_of(double_plus(), resource)
+            model = model_of(double_plus(), resource, "{device}")
             install(resource, FakeExecutor(factor), hold=False)
             return model
         kept, wrong, stop = make(10.0), [], threading.Event()

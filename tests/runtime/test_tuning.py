@@ -12,6 +12,7 @@ from tftrt_toolkit.runtime import resources
 from tftrt_toolkit.runtime.tuned_executor import distance
 
 ONES = tf.ones([2, 4])
+QUICK = runtime.Effort(warmup=1, repeats=5, rounds=2, seconds=0.01)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_the_fastest_wins_and_takes_over(resource, tmp_path, monkeypatch):
     executors = ["native", "onnxruntime", "tensorrt"]
     monkeypatch.setattr(resources, "OnnxRuntimeExecutor", lambda asset: Slow())
     slow = runtime.tune(
-        lambda: model(ONES, 3), {resource: asset}, executors=executors, warmup=1, repeats=5
+        lambda: model(ONES, 3), {resource: asset}, executors=executors, effort=QUICK
     )[resource]
     assert slow.executor == "native"
     assert slow.device == "CPU"
@@ -62,8 +63,7 @@ def test_an_executor_that_breaks_is_no_winner(resource, tmp_path, monkeypatch):
         lambda: model(ONES, 3),
         {resource: asset},
         executors=["onnxruntime", "native"],
-        warmup=1,
-        repeats=2,
+        effort=QUICK,
     )
     assert found[resource].seconds.keys() == {"native"}
 

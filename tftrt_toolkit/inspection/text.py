@@ -55,6 +55,9 @@ def _segment(segment: Mapping[str, Any], detailed: bool) -> Iterator[str]:
         yield f"  {island['node']} ({island['op']}) stays {island['precision']}: {island['reason']}"
     if not segment["plans"]:
         yield "  no plan: it runs natively until one is built"
+    for winner in segment["tuned"]:
+        shapes = ", ".join("x".join(map(str, s)) or "()" for s in winner["shapes"].values())
+        yield f"  tuned on {winner['device']} for {shapes}: {winner['executor']}"
     for plan in segment["plans"]:
         targets = ", ".join(plan["targets"]) or "the builder's GPU"
         yield f"  plan {plan['flavour']} {plan['version']} for {targets}: {size(plan['bytes'])}"

@@ -3,13 +3,16 @@
 from tftrt_toolkit.runtime.loading import load_ops
 from tftrt_toolkit.runtime.observing import observe
 from tftrt_toolkit.runtime.resources import bind, load, loaded_assets, set_builder
-from tftrt_toolkit.runtime.selection import set_executors
+from tftrt_toolkit.runtime.selection import gpu_capabilities, set_executors
 from tftrt_toolkit.runtime.statistics import SegmentStats, runtime_stats
-from tftrt_toolkit.runtime.tuning import tune
+from tftrt_toolkit.runtime.tuning import CANDIDATES, Effort, tune
 
 __all__ = [
+    "CANDIDATES",
+    "Effort",
     "SegmentStats",
     "bind",
+    "gpu_capabilities",
     "load",
     "load_ops",
     "loaded_assets",

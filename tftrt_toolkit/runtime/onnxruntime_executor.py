@@ -19,7 +19,7 @@ from tftrt_toolkit.runtime.executor import CallInfo, Prepared
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # ONNX Runtime takes no null address, not even of an empty tensor.
-_NOWHERE = 1 << 12
+NOWHERE = 1 << 12
 
 
 class OnnxRuntimeExecutor:
@@ -31,14 +31,14 @@ class OnnxRuntimeExecutor:
         """The session is made from the asset's ONNX at the first call."""
         self._asset = asset
         self._lock = threading.Lock()
-        self._sessions: dict[tuple[int | None, int], _Session] = {}
+        self._sessions: dict[tuple[int | None, int], Session] = {}
 
     def prepare(self, call: CallInfo) -> Prepared:
         """Make the device's session if there is none yet."""
         key = (call.device, call.stream)
         with self._lock:
             if key not in self._sessions:
-                self._sessions[key] = _Session(self._asset, call.device, call.stream)
+                self._sessions[key] = Session(self._asset, call.device, call.stream)
             session = self._sessions[key]
         return Prepared(_Run(session, call.shapes()), [None] * call.num_outputs)
 
@@ -47,10 +47,11 @@ class OnnxRuntimeExecutor:
         self._sessions.clear()
 
 
-class _Session:
+class Session:
     """A session and what binding to it takes."""
 
     def __init__(self, asset: AssetFile, device: int | None, stream: int) -> None:
+        """On a GPU it uses no other stream. Raises MissingDependencyError without CUDA."""
         import onnxruntime
 
         model = asset.load_onnx().model
@@ -82,6 +83,7 @@ class _Session:
             self.run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
     def run(self, binding: Any) -> None:
+        """Run, or enqueue on the GPU, what is bound. Raises ONNX Runtime's own exceptions."""
         if self.lock is None:
             self.session.run_with_iobinding(binding, self.run_options)
         else:
@@ -97,7 +99,7 @@ class _Run:
     are as the first.
     """
 
-    def __init__(self, session: _Session, input_shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, session: Session, input_shapes: Sequence[tuple[int, ...]]) -> None:
         self._session = session
         self._input_shapes = input_shapes
         self._output_shapes: list[tuple[int, ...]] | None = None
@@ -111,7 +113,7 @@ class _Run:
             binding = self._session.session.io_binding()
         views, place = call.inputs, self._session.place
         for index, name, element in self._session.inputs:
-            address = views[index].data or _NOWHERE
+            address = views[index].data or NOWHERE
             binding.bind_input(name, *place, element, self._input_shapes[index], address)
         known = self._output_shapes
         if known is None or not self._run_in_place(call, binding, known):
@@ -124,7 +126,7 @@ class _Run:
         """False if it can't be: mostly because a shape isn't what it was for these inputs."""
         outputs = zip(self._session.outputs, shapes, strict=True)
         for index, ((name, element), shape) in enumerate(outputs):
-            address = call.allocate_output(index, shape) or _NOWHERE
+            address = call.allocate_output(index, shape) or NOWHERE
             binding.bind_output(name, *self._session.place, element, shape, address)
         try:
             self._session.run(binding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tftrt_toolkit.runtime import bridge
 from tftrt_toolkit.runtime.executor import Executor, install
 from tftrt_toolkit.runtime.loading import callback, load_ops, op_library
 from tftrt_toolkit.runtime.onnxruntime_executor import OnnxRuntimeExecutor
+from tftrt_toolkit.runtime.onnxruntime_graph import OnnxRuntimeGraphExecutor
 from tftrt_toolkit.runtime.selection import (
     Choice,
     allowed_executors,
@@ -36,16 +37,18 @@ _bound: dict[str, tuple[Path, tuple[Any, ...]]] = {}
 _loading: dict[Path, tuple[str, ...]] = {}
 
 _build: Build | None = None
+_can_build: Callable[[], bool] = bool
 
 
-def set_builder(build: Build | None) -> None:
+def set_builder(build: Build | None, can_build: Callable[[], bool] = lambda: True) -> None:
     """How engines are built while a model runs, where it allows that; None: they aren't.
 
     For resources that are bound or loaded from now on. `build` takes an asset and the profile
-    wanted, and raises EngineBuildError if it can't.
+    wanted, and raises EngineBuildError if it can't. can_build: whether it could on this machine; it
+    is asked only where there is a GPU.
     """
-    global _build
-    _build = build
+    global _build, _can_build
+    _build, _can_build = build, can_build
 
 
 def bind(
@@ -69,6 +72,10 @@ def bind(
     return _bind(resource_name, asset, allowed, max_cached_engines=1, hold=True)
 
 
+def _builds_here() -> bool:
+    return _build is not None and _can_build()
+
+
 def loaded_assets() -> dict[str, Path]:
     """Resource name -> its asset's file, of all that were loaded or bound in this process."""
     with _lock:
@@ -82,7 +89,7 @@ def _bind(
     max_cached_engines: int,
     hold: bool,
 ) -> Choice:
-    choice = choose(asset.manifest, allowed, can_build=_build is not None)
+    choice = choose(asset.manifest, allowed, _builds_here)
     with _lock:
         _bound[resource] = (asset.path, _identity(asset.path, allowed))
     library = op_library()
@@ -104,6 +111,8 @@ def make_executor(choice: Choice, asset: AssetFile, max_cached_engines: int) -> 
     def make(name: str) -> Executor:
         if name == "onnxruntime":
             return OnnxRuntimeExecutor(asset)
+        if name == "onnxruntime_graph":
+            return OnnxRuntimeGraphExecutor(asset)
         if name == "tensorrt":
             plans = choice.plans or fitting_plans(asset.plans)[0]
             return TensorRtExecutor(asset, plans, max_cached_engines, _build)

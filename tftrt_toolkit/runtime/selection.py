@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -16,7 +16,8 @@ from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.manifest import Manifest, PlanEntry, TunedExecutor
 
 # "tuned": the executor that was fastest on this device when the model was tuned.
-EXECUTORS = ("tuned", "tensorrt", "onnxruntime", "xla", "native")
+# "onnxruntime_graph": each set of shapes as a CUDA graph, with the weights once more for each.
+EXECUTORS = ("tuned", "tensorrt", "onnxruntime", "onnxruntime_graph", "xla", "native")
 # Never slower than native unless that was asked for.
 DEFAULT = ("tuned", "tensorrt", "native")
 ENVIRONMENT = "TFTRT_TOOLKIT_EXECUTORS"
@@ -27,9 +28,10 @@ _chosen: tuple[str, ...] | None = None
 def set_executors(names: Sequence[str] | None) -> None:
     """Which executors may run segments that are loaded or bound from now on, the best first.
 
-    Of "tuned", "tensorrt", "onnxruntime", "xla", "native"; a segment that none of them can run is
-    native. None: those of the environment variable TFTRT_TOOLKIT_EXECUTORS (comma-separated), else
-    `("tuned", "tensorrt", "native")`. Raises InvalidArgumentError on an unknown name.
+    Of "tuned", "tensorrt", "onnxruntime", "onnxruntime_graph", "xla" and "native"; a segment that
+    none of them can run is native. None: those of the environment variable
+    TFTRT_TOOLKIT_EXECUTORS (comma-separated), else `("tuned", "tensorrt", "native")`. Raises
+    InvalidArgumentError on an unknown name.
     """
     global _chosen
     _chosen = None if names is None else check_names(names, "executors")
@@ -74,7 +76,9 @@ class Choice:
         return "; ".join(self.reasons)
 
 
-def choose(manifest: Manifest, allowed: Sequence[str], can_build: bool = False) -> Choice:
+def choose(
+    manifest: Manifest, allowed: Sequence[str], can_build: Callable[[], bool] = bool
+) -> Choice:
     """The first allowed executor that can run the segment on this machine; native if none can.
 
     can_build: engines can be built while the model runs, if the model allows it.
@@ -85,14 +89,14 @@ def choose(manifest: Manifest, allowed: Sequence[str], can_build: bool = False) 
             return Choice(name, tuple(reasons))
         if name == "tensorrt":
             plans, why = fitting_plans(manifest.plans)
-            if plans or (can_build and manifest.onnx is not None and gpu_capabilities()):
+            if plans or (manifest.onnx is not None and gpu_capabilities() and can_build()):
                 return Choice(name, tuple(reasons), plans=plans)
             reasons.append(why)
         elif name == "tuned":
             tuned = tuple(one for one in manifest.tuned if one.device == device_name())
             if tuned:
                 return Choice(name, tuple(reasons), tuned=tuned)
-        elif reason := _no_onnxruntime(manifest):
+        elif reason := _no_onnxruntime(manifest, name):
             reasons.append(reason)
         else:
             return Choice(name, tuple(reasons))
@@ -150,11 +154,13 @@ def _as_numbers(capability: str) -> tuple[int, ...]:
     return tuple(int(part) for part in capability.split(".") if part.isdigit())
 
 
-def _no_onnxruntime(manifest: Manifest) -> str | None:
+def _no_onnxruntime(manifest: Manifest, name: str) -> str | None:
     if manifest.onnx is None:
         return "it holds no ONNX"
     if importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed"
+    if name == "onnxruntime_graph" and not gpu_capabilities():
+        return "CUDA graphs need a GPU"
     return None
 
 

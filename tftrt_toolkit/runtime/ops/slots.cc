@@ -1,6 +1,7 @@
 #include "slots.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace tftrt {
 namespace {
@@ -50,16 +51,26 @@ TftrtStatus Binding::Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const
   // Held while the executor prepares: threads that meet a new shape together prepare it once.
   std::lock_guard<std::mutex> lock(mutex_);
   auto found = plans_.find(key);
-  if (found != plans_.end()) {
-    *plan = found->second;
-    return kTftrtOk;
+  if (found == plans_.end()) {
+    auto made = Ask(call);
+    if (made == nullptr) return kTftrtFailed;
+    if (plans_.size() >= kMaxPlans) plans_.clear();
+    found = plans_.emplace(std::move(key), std::move(made)).first;
   }
+  *plan = found->second;
+  if ((*plan)->refusal.empty()) return kTftrtOk;
+  std::snprintf(call->message, call->message_bytes, "%s", (*plan)->refusal.c_str());
+  return kTftrtDeclined;
+}
+
+std::shared_ptr<const Plan> Binding::Ask(TftrtCall* call) {
   std::vector<int32_t> ranks(call->num_outputs, -1);
   std::vector<int64_t> dims(static_cast<size_t>(call->num_outputs) * kTftrtMaxRank, 0);
   TftrtPlan answer{kTftrtExecutor, ranks.data(), dims.data(), 0, 0};
   const auto status = static_cast<TftrtStatus>(executor.prepare(executor.id, call, &answer));
-  if (status != kTftrtOk) return status;
+  if (status == kTftrtFailed) return nullptr;
   auto made = std::make_shared<Plan>(executor);
+  if (status == kTftrtDeclined) made->refusal = *call->message ? call->message : "declined";
   made->mode = static_cast<TftrtMode>(answer.mode);
   made->token = answer.token;
   made->scratch_bytes = answer.scratch_bytes;
@@ -70,10 +81,7 @@ TftrtStatus Binding::Prepare(PlanKey key, TftrtCall* call, std::shared_ptr<const
     made->outputs[i].known = true;
     made->outputs[i].dims.assign(first, first + ranks[i]);
   }
-  if (plans_.size() >= kMaxPlans) plans_.clear();
-  plans_.emplace(std::move(key), made);
-  *plan = std::move(made);
-  return kTftrtOk;
+  return made;
 }
 
 std::shared_ptr<Binding> Slot::binding() const {

@@ -27,6 +27,7 @@ struct Plan {
   explicit Plan(const TftrtExecutor& executor) : executor(executor) {}
   ~Plan();
   const TftrtExecutor executor;
+  std::string refusal;  // why these shapes are declined; empty if they aren't
   TftrtMode mode = kTftrtExecutor;
   int64_t token = 0;
   int64_t scratch_bytes = 0;
@@ -52,6 +53,9 @@ class Binding {
   const TftrtExecutor executor;
 
  private:
+  // Asks the executor; null if it is broken.
+  std::shared_ptr<const Plan> Ask(TftrtCall* call);
+
   std::mutex mutex_;
   std::map<PlanKey, std::shared_ptr<const Plan>> plans_;
 };
