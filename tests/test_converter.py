@@ -225,7 +225,7 @@ def test_bad_models_and_names(model_dir, tmp_path):
 def test_calibration_arguments(model_dir):
     with pytest.raises(ValueError, match="INT8 needs calibration_input_fn"):
         converter(model_dir, precision_mode="INT8").convert()
-    with pytest.raises(ValueError, match="only INT8"):
+    with pytest.raises(ValueError, match="FP32 and use_calibration=False take none"):
         converter(model_dir).convert(calibration_input_fn=lambda: [IMAGES])
 
 

@@ -13,9 +13,9 @@ STAGES = {
 }  # fmt: skip
 # The modules above the stages: only they may import several.
 ABOVE = {
-    "pipeline", "engines", "calibrating", "shape_search", "conversion", "converter", "report",
-    "function_converter", "onnx_engines", "__init__", "validation", "cli", "examples", "keras",
-    "compat", "targets", "triton", "tuning",
+    "pipeline", "engines", "calibrating", "typed_segments", "accuracy_budget", "shape_search",
+    "conversion", "converter", "function_converter", "onnx_engines", "report", "__init__",
+    "validation", "cli", "examples", "keras", "compat", "targets", "triton", "tuning",
 }  # fmt: skip
 
 

@@ -2,12 +2,20 @@ import csv
 
 from tftrt_toolkit import report
 from tftrt_toolkit.artifacts import Merge
+from tftrt_toolkit.summary import print_summary
 
 ENTRY = {
     "name": "dense/TRTEngineOp_000_000",
     "op_counts": {"MatMul": 2, "Relu": 1},
     "inputs": [{"name": "x:0", "dtype": "float32", "shape": [None, 16]}],
     "outputs": [{"name": "y:0", "dtype": "float32", "shape": [None, 10]}],
+    "islands": [
+        {"node": "exp", "op": "Exp", "precision": "FP32", "reason": "it leaves FP16's range"},
+        {"node": "exp_1", "op": "Exp", "precision": "FP32", "reason": "it leaves FP16's range"},
+    ],
+    "plan_islands": [
+        {"node": "conv", "op": "Conv", "precision": "FP16", "reason": "no INT8 kernel"},
+    ],
 }
 REPORT = {
     "segments": [ENTRY],
@@ -23,7 +31,7 @@ REPORT = {
 
 def printed(detailed):
     lines = []
-    report.print_summary(REPORT, 160, detailed, lines.append)
+    print_summary(REPORT, 160, detailed, lines.append)
     return lines
 
 
@@ -40,6 +48,8 @@ def test_every_reason_is_told():
     text = "\n".join(printed(detailed=True))
     assert "\t- MatMul: 2x" in text
     assert "[native] Unique x2: its output's shape depends on data" in text
+    assert "[FP32] Exp x2: it leaves FP16's range" in text
+    assert "[FP16] Conv x1: no INT8 kernel" in text
     assert "[dropped] a, b, c and 1 more: too few nodes" in text
     assert "[hint] supporting Unique would join 3 segments into 1" in text
     assert "[note] no engine was built yet" in text

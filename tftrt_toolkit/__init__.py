@@ -6,8 +6,10 @@ Importing the package registers the engine ops: `tf.saved_model.load` then takes
 from tftrt_toolkit import tensorflow_import  # noqa: F401  first: the others import TensorFlow
 from tftrt_toolkit.artifacts import ShapeRange
 from tftrt_toolkit.compat import Restored, enable_tensorflow_api, migrate, restore_native
+from tftrt_toolkit.inputs import InputDirectory
 from tftrt_toolkit.params import (
     DEFAULT_TRT_CONVERSION_PARAMS,
+    LabelledMetric,
     ToolkitOptions,
     TrtConversionParams,
     TrtPrecisionMode,
@@ -19,6 +21,8 @@ from tftrt_toolkit.version import __version__
 __all__ = [
     "DEFAULT_TRT_CONVERSION_PARAMS",
     "Gate",
+    "InputDirectory",
+    "LabelledMetric",
     "Restored",
     "ShapeRange",
     "ToolkitOptions",

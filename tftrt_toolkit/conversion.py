@@ -32,17 +32,22 @@ class Conversion:
         self._stages = stages
         self._flows: list[SignaturePipeline] = []
 
-    def check_calibration(self, data: inputs.InputFn | None) -> None:
+    def check_calibration(self, data: inputs.DataSource | None) -> None:
         """Raise InvalidArgumentError where calibration data is missing, or of no use."""
-        if self._settings.needs_calibration and data is None:
+        file = self._settings.options.calibration_file
+        if data is not None and file is not None:
+            raise InvalidArgumentError(
+                "calibration_input_fn and calibration_file are both given: give one"
+            )
+        if self._settings.needs_calibration and data is None and file is None:
             raise InvalidArgumentError(
                 f"{self._settings.precision} needs calibration_input_fn: give a function that "
-                "yields representative batches, or set use_calibration=False"
+                "yields representative batches, a calibration_file, or set use_calibration=False"
             )
-        if not self._settings.needs_calibration and data is not None:
+        if not self._settings.takes_calibration and (data is not None or file is not None):
             raise InvalidArgumentError(
-                "calibration_input_fn is given, but only INT8 and FP8 with use_calibration take "
-                "one: leave it out"
+                "calibration data are given, but FP32 and use_calibration=False take none: leave "
+                "them out"
             )
 
     def analyze(self, functions: Mapping[str, Any]) -> None:
@@ -57,7 +62,7 @@ class Conversion:
             self._flows.append(flow)
             self.signatures.append(converted)
 
-    def prepare(self, engine_set: EngineSet, data: inputs.InputFn | None) -> None:
+    def prepare(self, engine_set: EngineSet, data: inputs.DataSource | None) -> None:
         """Calibrate, and build where shapes are known.
 
         What the builder refuses is segmented again without the nodes that it names. Raises

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from tftrt_toolkit import inputs, report
+from tftrt_toolkit import inputs
 from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.assemble import check_output, save_model
 from tftrt_toolkit.conversion import Conversion
@@ -17,8 +17,10 @@ from tftrt_toolkit.converter_base import ConverterBase, Request
 from tftrt_toolkit.engines import EngineSet
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.freeze import load_model, signature
+from tftrt_toolkit.precision import save_calibrations, save_overrides
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
+from tftrt_toolkit.summary import print_summary
 from tftrt_toolkit.validation.gate import Gate, pass_gate
 
 
@@ -72,11 +74,13 @@ class TrtGraphConverterV2(ConverterBase):
         self._build_called = False
         self._validation: dict[str, Any] = {}
 
-    def convert(self, calibration_input_fn: inputs.InputFn | None = None) -> Callable[..., Any]:
+    def convert(self, calibration_input_fn: inputs.DataSource | None = None) -> Callable[..., Any]:
         """Convert, and build engines where shapes are known; returns the converted function.
 
         Args:
-          calibration_input_fn: yields INT8 calibration batches: arrays, lists, tuples or dicts.
+          calibration_input_fn: yields calibration batches: arrays, lists, tuples or dicts; or a
+            directory of .npz, TFRecord or image files. INT8 and FP8 need it (or a calibration
+            file), FP16 and BF16 take it.
 
         Raises:
           AssertionError: convert() was called before.
@@ -98,11 +102,12 @@ class TrtGraphConverterV2(ConverterBase):
             self._analyze()
         return self.report()
 
-    def build(self, input_fn: inputs.InputFn, *, tune: bool = False) -> None:
+    def build(self, input_fn: inputs.DataSource, *, tune: bool = False) -> None:
         """Build engines of the (first) converted signature for the shapes that `input_fn` yields.
 
         Args:
-          input_fn: yields batches: arrays, lists, tuples or dicts, of each shape to build for.
+          input_fn: yields batches: arrays, lists, tuples or dicts, of each shape to build for; or
+            a directory of files, as in `convert`.
           tune: time each segment's executors on the first batch of each shape, on this machine.
             The winners are saved, by device and shape, and taken wherever the model is loaded on
             such a device. On a GPU it takes some seconds a shape; use the machine for nothing else.
@@ -149,8 +154,8 @@ class TrtGraphConverterV2(ConverterBase):
         """
         if self._conversion.engines is None:
             raise AssertionError("convert() must be called before save()")
-        if self._conversion.engines.calibration_pending:
-            raise RuntimeError("INT8 calibration is pending: call build() before save()")
+        if self.calibration_pending:
+            raise RuntimeError("calibration is pending: call build() before save()")
         if options is not None:
             logging.warning("SaveOptions have no effect: the original's own files are kept")
         target = Path(output_saved_model_dir)
@@ -186,6 +191,23 @@ class TrtGraphConverterV2(ConverterBase):
             )
         self._validation = result.to_dict()
 
+    def save_calibration_file(self, path: Path | str) -> None:
+        """Write what was calibrated, for `ToolkitOptions.calibration_file` of other conversions.
+
+        Raises RuntimeError if nothing was.
+        """
+        engines = self._conversion.engines
+        calibrations = engines.typer.calibrations() if engines else {}
+        if not calibrations:
+            raise RuntimeError("nothing was calibrated: give convert() calibration data")
+        save_calibrations(path, calibrations)
+
+    def save_precision_file(self, path: Path | str) -> None:
+        """Write the nodes that `precision_file` and `max_error` keep in a higher precision."""
+        if self._conversion.engines is None:
+            raise RuntimeError("convert() must be called before save_precision_file()")
+        save_overrides(path, self._conversion.engines.typer.overrides)
+
     def summary(
         self,
         line_length: int = 160,
@@ -202,7 +224,7 @@ class TrtGraphConverterV2(ConverterBase):
             raise RuntimeError("convert() must be called before summary()")
         if line_length < 160:
             raise InvalidArgumentError(f"line_length={line_length} is too short: at least 160")
-        report.print_summary(self.report(), line_length, detailed, print_fn or print)
+        print_summary(self.report(), line_length, detailed, print_fn or print)
 
     def report(self) -> dict[str, Any]:
         """All that the conversion did and why, ready for JSON."""
@@ -211,6 +233,12 @@ class TrtGraphConverterV2(ConverterBase):
         return self._conversion.report() | (
             {"validation": self._validation} if self._validation else {}
         )
+
+    @property
+    def calibration_pending(self) -> bool:
+        """Whether calibration waits for `build`, as shapes aren't known before."""
+        engines = self._conversion.engines
+        return engines is not None and engines.calibration_pending
 
     @property
     def _converted(self) -> bool:

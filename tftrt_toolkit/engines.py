@@ -15,28 +15,37 @@ from absl import logging
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import Island, Observation, Plan, Segment, SegmentAsset, TypedOnnx
 from tftrt_toolkit.asset import AssetFile, write_asset
-from tftrt_toolkit.calibrating import calibrate
-from tftrt_toolkit.engine import BuildConfig, Builder, available_builder, build_plans
+from tftrt_toolkit.calibrating import SegmentRanges, data_batches
+from tftrt_toolkit.engine import (
+    BuildConfig,
+    KernelReport,
+    available_builder,
+    build_plans,
+    report_kernels,
+)
 from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError
-from tftrt_toolkit.inputs import InputFn, batches, signature_specs
+from tftrt_toolkit.inputs import DataSource
 from tftrt_toolkit.manifest import TunedExecutor
 from tftrt_toolkit.pipeline import Candidate, ConvertedSignature, observe
-from tftrt_toolkit.precision import PrecisionOptions, apply_precision
-from tftrt_toolkit.precision.calibration import Calibration
+from tftrt_toolkit.precision import WeightSparsity, check_sparsity
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.shape_search import known_observations, segment_profiles
 from tftrt_toolkit.trt import Unavailable
 from tftrt_toolkit.tuning import Batch, first_of_each_shape, on_any_machine, tune_function
+from tftrt_toolkit.typed_segments import Key, SegmentTyper, key_of
 
-_CONVOLUTIONS = {"Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput"}
-_Key = tuple[str, tuple[str, ...]]  # graph, nodes: what makes a segment the same in two rounds
+# What an engine takes over from the same segment's of an earlier round.
+_FINISHED = ("typed", "plans", "plan_islands", "ranges", "kernels", "sparsity", "refusal", "tuned")
 
 
 @dataclasses.dataclass
 class Engine:
-    """One segment's way to its engine. `refusal` is the builder's, if it refused.
+    """One segment's way to its engine.
 
+    typed: what any executor may run. plan_islands: nodes that only the plans keep in a higher
+    precision. ranges: what is known of its tensors. kernels: what became of quantized nodes.
+    sparsity: of its weights; both if they were asked for. refusal: the builder's, if it refused.
     tuned: the executors that won, if the model was tuned.
     """
 
@@ -44,6 +53,10 @@ class Engine:
     resource: str
     typed: TypedOnnx | None = None
     plans: tuple[Plan, ...] = ()
+    plan_islands: tuple[Island, ...] = ()
+    ranges: SegmentRanges | None = None
+    kernels: KernelReport | None = None
+    sparsity: Sequence[WeightSparsity] = ()
     refusal: EngineBuildError | None = None
     tuned: tuple[TunedExecutor, ...] = ()
 
@@ -91,6 +104,7 @@ class EngineSet:
             flavour=settings.options.engine,
             compute_capabilities=tuple(settings.options.compute_capabilities),
             workspace_bytes=settings.params.max_workspace_size_bytes,
+            sparse_weights=settings.options.sparse_weights,
             engine_per_profile=not settings.dynamic_shape,
             cache_dir=settings.options.cache_dir,
         )
@@ -99,11 +113,9 @@ class EngineSet:
             raise MissingDependencyError(
                 f"engine={settings.options.engine!r} can't build here: {self._builder.reason}"
             )
-        self._precision = PrecisionOptions(calibrator=settings.options.calibrator)
-        self._finished: dict[_Key, Engine] = {}
-        self._calibrations: dict[_Key, Calibration] = {}
-        self._pending: dict[str, InputFn] = {}  # signature key -> calibration data for `build`
-        self._remarks: list[str] = []
+        self.typer = SegmentTyper(settings, stages)
+        self._finished: dict[Key, Engine] = {}
+        self._pending: dict[str, DataSource] = {}  # signature key -> calibration data for `build`
 
     @property
     def builder_version(self) -> dict[str, str]:
@@ -121,10 +133,12 @@ class EngineSet:
     def notes(self) -> list[str]:
         """Sentences for the report: why there are no plans, what a precision left out."""
         built = any(engine.plans for engine in self.engines)
-        return self._remarks + ([] if built else [self._why_no_plan()])
+        return self.typer.remarks + ([] if built else [self._why_no_plan()])
 
     def prepare(
-        self, signatures: Sequence[ConvertedSignature], calibration_input_fn: InputFn | None = None
+        self,
+        signatures: Sequence[ConvertedSignature],
+        calibration_data: DataSource | None = None,
     ) -> list[Engine]:
         """Type each segment's ONNX, and build where the shapes are known.
 
@@ -138,11 +152,12 @@ class EngineSet:
             for candidate in signature.candidates:
                 resource = signature.converted.resources[candidate.segment.name]
                 self.engines.append(Engine(candidate, resource))
-            if calibration_input_fn and self._settings.dynamic_shape and not known:
-                self._pending[signature.key] = calibration_input_fn
+            if calibration_data and self._settings.dynamic_shape and not known:
+                self._pending[signature.key] = calibration_data
                 continue
-            if calibration_input_fn:
-                self._calibrate(signature, calibration_input_fn)
+            if calibration_data:
+                self.typer.calibrate(signature, calibration_data)
+            self.typer.type_signature(signature)
             for engine in self._of(signature):
                 self._complete(engine, known.get(engine.segment.name))
         return [engine for engine in self.engines if engine.refusal]
@@ -154,65 +169,34 @@ class EngineSet:
                 self._write(engine, self._path(engine), engine.plans, engine.tuned)
                 runtime.bind(engine.resource, AssetFile.open(self._path(engine)))
 
-    def _calibrate(self, signature: ConvertedSignature, input_fn: InputFn) -> None:
-        wanted = {_key(one.segment) for one in signature.candidates}
-        if wanted <= self._finished.keys():
-            return
-        found, count = calibrate(signature, input_fn, self._stages)
-        for candidate in signature.candidates:
-            if candidate.segment.name in found:
-                self._calibrations[_key(candidate.segment)] = found[candidate.segment.name]
-        self._note(f"{signature.key} was calibrated on {count} batches")
-
     def _complete(self, engine: Engine, observations: Sequence[Observation] | None) -> None:
-        key = _key(engine.segment)
+        key = key_of(engine.segment)
         if key not in self._finished:
-            with self._stages.stage("precision", engine.segment.name):
-                engine.typed = self._typed(engine)
+            self._take_typed(engine)
             if observations:
                 self._build(engine, observations)
             self._finished[key] = engine
         finished = self._finished[key]
-        engine.typed, engine.plans = finished.typed, finished.plans
-        engine.refusal, engine.tuned = finished.refusal, finished.tuned
+        for name in _FINISHED:
+            setattr(engine, name, getattr(finished, name))
 
-    def _typed(self, engine: Engine, convolutions: bool = True) -> TypedOnnx:
-        """A segment's ONNX in the precision asked for; FP16 where calibration didn't reach it."""
-        precision = self._settings.precision
-        calibration = self._calibrations.get(_key(engine.segment))
-        if self._settings.needs_calibration and calibration is None:
-            self._note(
-                f"{engine.segment.name} was reached by no calibration batch: it runs in FP16"
-            )
-            precision = "FP16"
-        options = dataclasses.replace(self._precision, convolutions=convolutions)
-        return apply_precision(engine.candidate.onnx, precision, calibration, options)
+    def _take_typed(self, engine: Engine) -> None:
+        engine.typed = self.typer.typed(engine.candidate)
+        engine.ranges = self.typer.ranges(engine.segment)
+        if self._settings.options.sparse_weights:
+            engine.sparsity = check_sparsity(engine.candidate.onnx)
 
-    def _typed_for_builder(self, engine: Engine) -> TypedOnnx | None:
-        """What the builder at hand gets: TensorRT-RTX has no INT8 convolutions worth using."""
-        rtx = isinstance(self._builder, Builder) and self._builder.flavour == "tensorrt_rtx"
-        if not (rtx and engine.typed and engine.typed.precision == "INT8"):
-            return engine.typed
-        if engine.segment.op_counts.keys() & _CONVOLUTIONS:
-            self._note(
-                "TensorRT-RTX's plans keep convolutions in FP16, where it is faster than in INT8; "
-                "the ONNX that TensorRT 10 and 11 build from has them quantized"
-            )
-        return self._typed(engine, convolutions=False)
-
-    def _note(self, sentence: str) -> None:
-        if sentence not in self._remarks:
-            self._remarks.append(sentence)
-
-    def build(self, signature: ConvertedSignature, input_fn: InputFn, tune: bool = False) -> None:
+    def build(
+        self, signature: ConvertedSignature, input_fn: DataSource, tune: bool = False
+    ) -> None:
         """Build engines for the shapes that `input_fn` yields, seen in a native run.
 
         tune: then time the executors on each of these shapes, and keep the winners.
         """
-        specs = signature_specs(signature.converted.function)
         distinct: list[Batch] = []
         with self._stages.stage("observe", "input_fn"):
-            source = self._stages.track(batches(input_fn, specs, "input_fn"), "collecting shapes")
+            source = data_batches(signature, input_fn, "input_fn")
+            source = self._stages.track(source, "collecting shapes")
             source = first_of_each_shape(source, into=distinct)
             records = observe(signature.converted, source, max_samples=0)
         if not any(record.calls for record in records):
@@ -221,10 +205,10 @@ class EngineSet:
             )
         pending = self._pending.pop(signature.key, None)
         if pending:
-            self._calibrate(signature, pending)
+            self.typer.calibrate(signature, pending)
+            self.typer.type_signature(signature)
         for engine, record in zip(self._of(signature), records, strict=True):
-            if pending:
-                engine.typed = self._typed(engine)
+            self._take_typed(engine)
             if record.calls:
                 self._build(engine, record.observations)
         self.bind()
@@ -257,14 +241,19 @@ class EngineSet:
 
     def _build(self, engine: Engine, observations: Sequence[Observation]) -> None:
         """Build one segment's plans; a refusal is kept as the reason why it stays native."""
-        typed = self._typed_for_builder(engine)
-        if isinstance(self._builder, Unavailable) or typed is None:
+        if isinstance(self._builder, Unavailable) or engine.typed is None:
             return
         segment = engine.segment
+        typed = self.typer.typed_for(engine.candidate, self._builder.flavour)
+        known = {one.node for one in engine.islands}
+        engine.plan_islands = tuple(one for one in typed.islands if one.node not in known)
         profiles = segment_profiles(segment, observations, self._settings)
         try:
             with self._stages.stage("engine", segment.name):
                 engine.plans = build_plans(typed, segment.name, profiles, self._config)
+            if self._settings.options.report_kernels and typed.precision in ("INT8", "FP8"):
+                with self._stages.stage("kernels", segment.name):
+                    engine.kernels = report_kernels(typed, segment.name, profiles, self._config)
         except EngineBuildError as error:
             logging.warning("%s stays native: %s", segment.name, error)
             engine.refusal = error
@@ -288,7 +277,7 @@ class EngineSet:
                 "segments, and engines are built later, where TensorRT is"
             )
         if self._pending:
-            return "no engine was built yet: INT8 calibration runs in build()"
+            return "no engine was built yet: calibration runs in build()"
         refusals = [engine.refusal for engine in self.engines if engine.refusal]
         if refusals:
             return f"no engine was built: {refusals[0]}"
@@ -296,7 +285,3 @@ class EngineSet:
             "no engine was built yet: the input shapes aren't known; give input_shapes, or call "
             "build() with representative inputs"
         )
-
-
-def _key(segment: Segment) -> _Key:
-    return segment.graph, segment.nodes

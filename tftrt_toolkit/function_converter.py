@@ -11,7 +11,7 @@ from tftrt_toolkit import runtime
 from tftrt_toolkit.conversion import Conversion
 from tftrt_toolkit.engines import EngineSet
 from tftrt_toolkit.errors import InvalidArgumentError
-from tftrt_toolkit.inputs import InputFn
+from tftrt_toolkit.inputs import DataSource
 from tftrt_toolkit.params import ToolkitOptions, TrtConversionParams
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
@@ -40,8 +40,8 @@ def convert_function(
     use_dynamic_shape: bool = True,
     dynamic_shape_profile_strategy: str | None = None,
     minimum_segment_size: int = 3,
-    calibration_input_fn: InputFn | None = None,
-    input_fn: InputFn | None = None,
+    calibration_input_fn: DataSource | None = None,
+    input_fn: DataSource | None = None,
     options: ToolkitOptions | None = None,
 ) -> FunctionConversion:
     """Convert a ConcreteFunction in memory, for training loops and `tf.Module`.
@@ -53,7 +53,8 @@ def convert_function(
     Args:
       function: a ConcreteFunction, as `tf.function(...).get_concrete_function(...)` gives it. Its
         tensors must be arguments of their own, not in lists or dictionaries.
-      calibration_input_fn: yields INT8 and FP8 calibration batches.
+      calibration_input_fn: yields calibration batches, or is a directory of them; INT8 and FP8
+        need it (or a calibration file), FP16 and BF16 take it.
       input_fn: yields batches of the shapes to build engines for, where `options.input_shapes`
         doesn't give their ranges.
       precision_mode, use_dynamic_shape, dynamic_shape_profile_strategy, minimum_segment_size,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,21 @@ import tensorflow as tf
 
 from tftrt_toolkit.errors import InputError
 
+
+@dataclasses.dataclass(frozen=True)
+class InputDirectory:
+    """A directory of .npz, TFRecord or image files, whose batches stand for an input function's.
+
+    batch_size: of records and images. image_range: values of black and white in images.
+    """
+
+    path: Path
+    batch_size: int = 8
+    image_range: tuple[float, float] = (0.0, 1.0)
+
+
 InputFn = Callable[[], Iterable[Any]] | Iterable[Any]
+DataSource = InputFn | InputDirectory | str | Path
 
 
 def signature_specs(function: Any) -> dict[str, tf.TensorSpec]:

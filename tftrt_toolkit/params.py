@@ -6,11 +6,15 @@ import dataclasses
 import os
 import sys
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tftrt_toolkit.artifacts import ShapeRange
 from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.inputs import DataSource
 
 DEFAULT_TRT_MAX_WORKSPACE_SIZE_BYTES = sys.maxsize - 512
 
@@ -59,6 +63,21 @@ DEFAULT_TRT_CONVERSION_PARAMS = TrtConversionParams()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelledMetric:
+    """A metric over labelled data whose loss `ToolkitOptions.max_error` limits.
+
+    function: (labels, outputs) -> a value for each input, or one for the batch; greater is better.
+    data: an input function that gives pairs of inputs and labels, or a directory of files with
+      labels, as `validate` takes them. It is read once and held in memory.
+    output: the output that the function gets; None: the signature's only one.
+    """
+
+    function: Callable[[np.ndarray, np.ndarray], Any]
+    data: DataSource
+    output: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ToolkitOptions:
     """What this toolkit offers beyond the stock converter.
 
@@ -76,7 +95,17 @@ class ToolkitOptions:
     signature_keys: signatures to convert; None: the one that the stock argument names.
     check: compare each segment's ONNX with its native function before it may become an engine.
     calibrator: how thresholds come from calibration data: "sample_max", "max", "percentile",
-      "entropy" or "mse".
+      "entropy", "mse", or "auto", which tries each of them in emulation.
+    calibration_file: take ranges from this file, which `save_calibration_file` wrote.
+    rest_precision: what runs beside quantized nodes: "FP16", "BF16" or "FP32".
+    quantize_attention: quantize the products of two activations too.
+    precision_file: nodes to keep in a higher precision, a line each (docs/precision.md).
+    max_error: keep as few nodes in a higher precision as it takes for the worst output's relative
+      root mean squared error, in emulation on calibration data, to be at most this. metric: measure
+      the loss of this metric instead.
+    sparse_weights: let the builder use kernels for weights of 2:4 sparsity, and report which are.
+    report_kernels: build quantized segments once more to tell which of their quantized nodes
+      reached an INT8 or FP8 kernel.
     show_progress: draw the stage at work on a terminal's stderr.
     """
 
@@ -91,6 +120,14 @@ class ToolkitOptions:
     signature_keys: Sequence[str] | None = None
     check: bool = True
     calibrator: str = "sample_max"
+    calibration_file: Path | None = None
+    rest_precision: str = "FP16"
+    quantize_attention: bool = False
+    precision_file: Path | None = None
+    max_error: float | None = None
+    metric: LabelledMetric | None = None
+    sparse_weights: bool = False
+    report_kernels: bool = False
     show_progress: bool = False
 
     def __post_init__(self) -> None:
@@ -111,6 +148,10 @@ class ToolkitOptions:
                 )
         for name, shapes in self.input_shapes.items():
             check_range(name, shapes)
+        if self.max_error is not None and not self.max_error > 0:
+            raise InvalidArgumentError(f"max_error={self.max_error:g} must be positive")
+        if self.metric is not None and self.max_error is None:
+            raise InvalidArgumentError("a metric needs max_error, the loss that it may have")
 
 
 def check_range(name: str, shapes: ShapeRange) -> None:

@@ -50,13 +50,17 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class ConvertedSignature:
-    """One signature after the check: a live function whose engines are yet to be built."""
+    """One signature after the check: a live function whose engines are yet to be built.
+
+    trial_batches: the made-up inputs that it ran on, if it did.
+    """
 
     key: str
     frozen: FrozenFunction
     segmentations: Mapping[str, Segmentation]
     converted: ConvertedFunction
     candidates: tuple[Candidate, ...]
+    trial_batches: tuple[Batch, ...] = ()
 
     @property
     def graphs(self) -> dict[str, FrozenGraph]:
@@ -125,6 +129,7 @@ class SignaturePipeline:
                     segmentations=segmentations,
                     converted=converted,
                     candidates=tuple(self._candidate(record) for record in records),
+                    trial_batches=tuple(self._guesses[:1]),
                 )
             for blame in blames:
                 self._refused[blame.graph].update(blame.nodes)

@@ -1,4 +1,4 @@
-"""What a conversion did, as a dictionary for machines and as tables for people."""
+"""What a conversion did, as a dictionary ready for JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import csv
 import dataclasses
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
+from tftrt_toolkit.accuracy_budget import Budget
 from tftrt_toolkit.artifacts import (
     Drop,
     FrozenGraph,
@@ -23,9 +24,12 @@ from tftrt_toolkit.artifacts import (
     Segmentation,
     TensorSpec,
 )
+from tftrt_toolkit.calibrating import SegmentRanges
 from tftrt_toolkit.engines import Engine, EngineSet
 from tftrt_toolkit.errors import ConversionError
+from tftrt_toolkit.params import LabelledMetric
 from tftrt_toolkit.pipeline import ConvertedSignature
+from tftrt_toolkit.precision import WeightSparsity
 from tftrt_toolkit.progress import Stages, peak_rss_bytes
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.version import __version__
@@ -34,17 +38,6 @@ from tftrt_toolkit.version import __version__
 BOOKKEEPING_OPS = frozenset(
     "Const Placeholder PlaceholderWithDefault Identity IdentityN NoOp ReadVariableOp VarHandleOp "
     "StopGradient PreventGradient Snapshot _Arg _Retval".split()
-)
-_COLUMNS = (
-    ("TRTEngineOP Name", 0.20),
-    ("Device", 0.09),
-    ("# Nodes", 0.05),
-    ("# Inputs", 0.09),
-    ("# Outputs", 0.09),
-    ("Input DTypes", 0.12),
-    ("Output Dtypes", 0.12),
-    ("Input Shapes", 0.12),
-    ("Output Shapes", 0.12),
 )
 
 
@@ -68,6 +61,7 @@ def build(
         "params": _params(settings),
         "signatures": [signature.key for signature in signatures],
         "segments": [_segment_entry(segment, built.get(segment.name)) for segment in segments],
+        "budgets": [_budget_entry(one) for one in engines.typer.budgets] if engines else [],
         "refused": refused_entries(graphs, segmentations),
         "dropped": [
             _drop_entry(drop) for result in segmentations.values() for drop in result.drops
@@ -176,68 +170,6 @@ def write_refusals(path: Path, report: Mapping[str, Any]) -> None:
         writer.writerows([row["op"], row["count"], row["reason"]] for row in report["refused"])
 
 
-def print_summary(
-    report: Mapping[str, Any], line_length: int, detailed: bool, print_fn: Callable[[str], Any]
-) -> None:
-    """Print the stock converter's table of engines, then why the rest stayed native."""
-    widths = [int(line_length * share) for _, share in _COLUMNS]
-    _print_row([name for name, _ in _COLUMNS], widths, print_fn)
-    print_fn("=" * line_length)
-    for segment in sorted(report["segments"], key=lambda entry: entry["name"]):
-        if len(report["segments"]) != 1:
-            print_fn(f"\n{'-' * 40}\n")
-        _print_row(_fields(segment), widths, print_fn)
-        if detailed:
-            print_fn("")
-            for op, count in segment["op_counts"].items():
-                print_fn(f"\t- {op}: {count}x")
-    print_fn(f"\n{'=' * line_length}")
-    print_fn(f"[*] Total number of TensorRT engines: {len(report['segments'])}")
-    converted, total = report["converted_nodes"], report["total_nodes"]
-    share = 100 * report["converted_node_fraction"]
-    print_fn(f"[*] % of OPs Converted: {share:.2f}% [{converted}/{total}]\n")
-    _print_reasons(report, print_fn)
-
-
-def _print_reasons(report: Mapping[str, Any], print_fn: Callable[[str], Any]) -> None:
-    for entry in report["refused"]:
-        print_fn(f"[native] {entry['op']} x{entry['count']}: {entry['reason']}")
-    for entry in report["dropped"]:
-        print_fn(f"[dropped] {_some(entry['nodes'])}: {entry['reason']}")
-    for sentence in report["merges"]:
-        print_fn(f"[hint] {sentence}")
-    for note in report["notes"]:
-        print_fn(f"[note] {note}")
-
-
-def _fields(segment: Mapping[str, Any]) -> list[str]:
-    inputs, outputs = segment["inputs"], segment["outputs"]
-    return [
-        segment["name"],
-        segment.get("device") or "-",
-        str(sum(segment["op_counts"].values())),
-        str(len(inputs)),
-        str(len(outputs)),
-        str([spec["dtype"] for spec in inputs]),
-        str([spec["dtype"] for spec in outputs]),
-        str([spec["shape"] for spec in inputs]),
-        str([spec["shape"] for spec in outputs]),
-    ]
-
-
-def _print_row(fields: list[str], widths: list[int], print_fn: Callable[[str], Any]) -> None:
-    cells = [
-        (field if len(field) < width else field[: width - 4] + "...").ljust(width)
-        for field, width in zip(fields, widths, strict=True)
-    ]
-    print_fn("".join(cells).rstrip())
-
-
-def _some(nodes: list[str], shown: int = 3) -> str:
-    rest = f" and {len(nodes) - shown} more" if len(nodes) > shown else ""
-    return ", ".join(nodes[:shown]) + rest
-
-
 def _segment_entry(segment: Segment, engine: Engine | None) -> dict[str, Any]:
     return {
         "name": segment.name,
@@ -249,8 +181,35 @@ def _segment_entry(segment: Segment, engine: Engine | None) -> dict[str, Any]:
         "onnx_bytes": engine.onnx_bytes if engine else None,
         "precision": engine.typed.precision if engine and engine.typed else None,
         "islands": [dataclasses.asdict(one) for one in engine.islands] if engine else [],
+        "plan_islands": [dataclasses.asdict(one) for one in engine.plan_islands] if engine else [],
         "plans": [_plan_entry(plan) for plan in engine.plans] if engine else [],
         "tuned": [dataclasses.asdict(one) for one in engine.tuned] if engine else [],
+        "ranges": _ranges_entry(engine.ranges) if engine and engine.ranges else None,
+        "kernels": dataclasses.asdict(engine.kernels) if engine and engine.kernels else None,
+        "sparsity": _sparsity_entry(engine.sparsity) if engine and engine.sparsity else None,
+    }
+
+
+def _ranges_entry(ranges: SegmentRanges) -> dict[str, Any]:
+    found = ranges.calibration
+    return {"source": ranges.source, "batches": found.batches, "samples": found.samples}
+
+
+def _sparsity_entry(weights: Sequence[WeightSparsity]) -> dict[str, Any]:
+    return {
+        "weights": len(weights),
+        "qualifying": [one.node for one in weights if one.qualifies],
+        "others": {one.node: f"{one.sparse} of {one.groups} groups of four have two zeros"
+                   for one in weights if not one.qualifies},
+    }  # fmt: skip
+
+
+def _budget_entry(budget: Budget) -> dict[str, Any]:
+    return {
+        "error": budget.error,
+        "first_error": budget.first_error,
+        "tried": budget.tried,
+        "kept": [dataclasses.asdict(line) for line in budget.overrides],
     }
 
 
@@ -283,6 +242,8 @@ def _params(settings: Settings) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A value as JSON has it."""
+    if isinstance(value, LabelledMetric):
+        return getattr(value.function, "__name__", type(value.function).__name__)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):

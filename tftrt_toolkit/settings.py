@@ -59,3 +59,8 @@ class Settings:
     def needs_calibration(self) -> bool:
         """Whether the precision's ranges come from data that the user gives."""
         return self.precision in ("INT8", "FP8") and self.params.use_calibration
+
+    @property
+    def takes_calibration(self) -> bool:
+        """Whether data can help: in FP16 they tell which nodes would overflow."""
+        return self.precision != "FP32" and self.params.use_calibration

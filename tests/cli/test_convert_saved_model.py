@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tftrt_toolkit.examples.digits import load_split
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "saved_models" / "digits_cnn"
+IMAGE = "image"
 SHAPES = "--input_shapes=image:1x8x8x1:8x8x8x1:16x8x8x1"
 
 
@@ -62,6 +66,7 @@ def test_a_dry_run_writes_nothing(tmp_path):
         (["--input_saved_model_dir=nowhere", "--dry_run"], 1, "no SavedModel in 'nowhere'"),
         ([f"--input_saved_model_dir={MODEL}", "--dry_run", "--precision_mode=X"], 2, "'X'"),
         ([f"--input_saved_model_dir={MODEL}", "--dry_run", "more"], 2, "unexpected argument"),
+        ([f"--input_saved_model_dir={MODEL}", "--dry_run", "--image_range=1"], 2, "two numbers"),
     ],
 )
 def test_bad_input_is_one_line(flags, code, message):
@@ -78,3 +83,41 @@ def test_an_output_that_is_not_empty_is_refused_before_the_work(tmp_path):
     assert result.returncode == 1
     assert "overwrite" in last_line(result)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_int8_from_files_within_a_budget_and_again_from_what_it_wrote(tmp_path):
+    training, held_out = load_split()
+    for name, split in (("calibration", training), ("labelled", held_out)):
+        (tmp_path / name).mkdir()
+        for index, batch in enumerate(list(split.batches(50))[:4]):
+            np.savez(
+                tmp_path / name / f"{index}.npz", **{IMAGE: batch.images, "label": batch.labels}
+            )
+    ranges, kept, report = (tmp_path / name for name in ("ranges.json", "kept", "report.json"))
+    common = [f"--input_saved_model_dir={MODEL}", "--precision_mode=INT8"]
+    common += ["--compute_capabilities=8.9", f"--report_json={report}", "--report_kernels"]
+    result = run(
+        *common,
+        f"--output_saved_model_dir={tmp_path / 'first'}",
+        f"--calibration_data={tmp_path / 'calibration'}",
+        f"--labelled_data={tmp_path / 'labelled'}",
+        "--max_error=0.01",
+        f"--save_calibration_file={ranges}",
+        f"--save_precision_file={kept}",
+    )
+    assert result.returncode == 0, result.stderr
+    first = json.loads(report.read_text())
+    assert first["budgets"][0]["error"] <= 0.01
+    assert len(first["segments"][0]["plans"]) == 1  # the data told the shapes
+    result = run(
+        *common,
+        f"--output_saved_model_dir={tmp_path / 'second'}",
+        f"--calibration_file={ranges}",
+        f"--precision_file={kept}",
+        SHAPES,
+    )
+    assert result.returncode == 0, result.stderr
+    second = json.loads(report.read_text())
+    assert second["segments"][0]["ranges"]["source"] == "file"
+    kernels = [one["segments"][0]["kernels"] for one in (first, second)]
+    assert kernels[0]["reached"] == kernels[1]["reached"]

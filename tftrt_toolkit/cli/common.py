@@ -84,3 +84,14 @@ def _parse_shape(text: str, entry: str) -> tuple[int, ...]:
         raise InvalidArgumentError(
             f"{text!r} in --input_shapes entry {entry!r} is no shape: write it like 1x28x28x1"
         ) from error
+
+
+def parse_image_range(values: Sequence[str]) -> tuple[float, float]:
+    """Parse --image_range, the values of black and white. Raises InvalidArgumentError."""
+    try:
+        low, high = (float(value) for value in values)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"--image_range={','.join(values)} is not two numbers: write it like -1,1"
+        ) from error
+    return low, high

@@ -92,7 +92,7 @@ def _options() -> ValidationOptions:
         seed=_SEED.value,
         batch_size=_BATCH.value,
         max_batches=_MAX_BATCHES.value,
-        image_range=_numbers(_IMAGE_RANGE.value),
+        image_range=common.parse_image_range(_IMAGE_RANGE.value),
     )
 
 
@@ -113,16 +113,6 @@ def parse_tolerances(entries: Sequence[str]) -> dict[str, dict[str, float]]:
             )
         found.setdefault(output, {})[limit] = number
     return found
-
-
-def _numbers(values: Sequence[str]) -> tuple[float, float]:
-    try:
-        low, high = (float(value) for value in values)
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"--image_range={','.join(values)} is not two numbers: write it like -1,1"
-        ) from error
-    return low, high
 
 
 def main() -> None:

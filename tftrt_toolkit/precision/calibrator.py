@@ -24,8 +24,6 @@ _MOVERS = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Expand", "Slice",
     "Split", "MaxPool",
 }  # fmt: skip
-# Batches kept for the comparisons that need data once more, in bytes.
-_KEPT_BYTES = 32 << 20
 _PREFIX = "tftrt_calibration"
 
 
@@ -39,17 +37,29 @@ class Calibrator:
     Nothing is kept of a batch but its statistics, and the first few as `kept`.
     """
 
-    def __init__(self, model: OnnxModel, threads: int = 0) -> None:
-        """Prepare to run `model`; `threads` of one operator, 0: as many as cores."""
+    def __init__(
+        self,
+        model: OnnxModel,
+        threads: int = 0,
+        *,
+        kept_bytes: int = 32 << 20,
+        few_runs: bool = False,
+    ) -> None:
+        """Prepare to run `model`.
+
+        threads: of one operator; 0: as many as cores. kept_bytes: of the batches in `kept`.
+        few_runs: copy no weights, which makes each run slower.
+        """
         self._model = prepare(model)
         self._hash = onnx_model.content_hash(self._model)
         self._inputs = list(self._model.proto.graph.input)
         observed, self._names, self._counted = _observed(self._model)
         self._observed = observed
-        self._session = onnx_model.to_session(observed, threads=threads)
+        self._session = onnx_model.to_session(observed, threads=threads, weights_as_inputs=few_runs)
         self._statistics: dict[str, TensorStatistics] = {}
         self._batches = 0
         self._samples = 0
+        self._kept_bytes = kept_bytes
         self.kept: list[tuple[np.ndarray, ...]] = []
 
     def add(self, inputs: Sequence[np.ndarray]) -> None:
@@ -70,7 +80,7 @@ class Calibrator:
         self._batches += 1
         self._samples += samples
         held = sum(array.nbytes for batch in self.kept for array in batch)
-        if held + sum(array.nbytes for array in arrays) <= _KEPT_BYTES:
+        if held + sum(array.nbytes for array in arrays) <= self._kept_bytes:
             self.kept.append(arrays)
 
     def result(self) -> Calibration:

@@ -6,11 +6,17 @@ import dataclasses
 import glob
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from tftrt_toolkit.artifacts import OnnxModel
 from tftrt_toolkit.errors import ConversionError, InvalidArgumentError
-from tftrt_toolkit.precision.apply import QUANTIZED, PrecisionOptions, apply_precision
+from tftrt_toolkit.precision.apply import (
+    QUANTIZED,
+    PrecisionOptions,
+    apply_precision,
+    known_precision,
+)
 from tftrt_toolkit.precision.calibration import Calibration
 from tftrt_toolkit.precision.compare import (
     Batch,
@@ -25,6 +31,7 @@ from tftrt_toolkit.precision.prepare import prepare
 from tftrt_toolkit.precision.quantize_rules import QuantizeOptions, find_sites
 from tftrt_toolkit.precision.thresholds import AUTO, CALIBRATORS
 
+Name = TypeVar("Name", bound=Hashable)
 # Kept nodes are tried without, one by one, at most so often.
 _MOST_PRUNED = 24
 
@@ -85,109 +92,132 @@ def meet_budget(
 ) -> SearchResult:
     """Keep as few nodes in higher precision as it takes for an error of at most `max_error`.
 
-    Nodes are ranked by the error that each adds to what it takes; the shortest list of the worst
-    that meets the budget is found by bisection, then each of them is tried without.
-
     Raises InvalidArgumentError without batches, ConversionError if not even all nodes kept do.
     """
-    if not batches or not max_error > 0:
-        raise InvalidArgumentError("an accuracy budget needs max_error > 0 and batches to measure")
-    search = _Search(model, precision, batches, calibration, options, measure)
-    first_error = search.error(())
+    if not batches:
+        raise InvalidArgumentError("an accuracy budget needs batches to measure the error on")
+    model, precision = prepare(model), known_precision(precision)
+    options = options or PrecisionOptions()
+    reference = Reference(model, batches, measure)
+
+    def error(names: tuple[str, ...]) -> float:
+        kept = keeping(options, precision, names)
+        return reference.error(apply_precision(model, precision, calibration, kept))
+
+    def rank() -> dict[str, float]:
+        return added_errors(model, precision, calibration, options, batches[0])
+
+    found = fewest(rank, error, max_error, segment)
+    overrides = tuple(
+        override(segment, name, options, precision, found.added[name]) for name in found.kept
+    )
+    kept = keeping(options, precision, found.kept)
+    return SearchResult(kept, overrides, found.error, found.first_error, found.tried)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fewest(Generic[Name]):
+    """The names that were kept, what each candidate adds, and the error with and without them."""
+
+    kept: tuple[Name, ...]
+    added: Mapping[Name, float]
+    error: float
+    first_error: float
+    tried: int
+
+
+def fewest(
+    rank: Callable[[], Mapping[Name, float]],
+    error: Callable[[tuple[Name, ...]], float],
+    max_error: float,
+    what: str,
+) -> Fewest[Name]:
+    """The fewest names to keep for an error of at most `max_error`.
+
+    rank: gives what each candidate adds; called only if the error without any is too large. The
+    shortest list of the worst that meets the budget is found by bisection, then each of them is
+    tried without. Raises InvalidArgumentError if `max_error` isn't positive, ConversionError,
+    which names `what`, if not even all candidates do.
+    """
+    if not max_error > 0:
+        raise InvalidArgumentError(f"max_error={max_error:g} must be positive")
+    known: dict[frozenset[Name], float] = {}
+
+    def measured(names: Sequence[Name]) -> float:
+        key = frozenset(names)
+        if key not in known:
+            known[key] = error(tuple(names))
+        return known[key]
+
+    first_error = measured(())
     if first_error <= max_error:
-        return SearchResult(search.options, (), first_error, first_error, search.tried)
-    ranked = search.ranked()
-    low, high = 0, len(ranked)
-    if search.error(tuple(ranked)) > max_error:
+        return Fewest((), {}, first_error, first_error, len(known))
+    added = dict(sorted(rank().items(), key=lambda item: -item[1]))
+    ranked = list(added)
+    if not measured(ranked) <= max_error:
         raise ConversionError(
-            f"{segment}: no choice of nodes meets max_error={max_error:g}: with all {len(ranked)} "
-            f"kept higher the error is {search.error(tuple(ranked)):.3g}"
+            f"{what}: no choice of nodes meets max_error={max_error:g}: with all {len(ranked)} "
+            f"kept higher the error is {measured(ranked):.3g}"
         )
+    low, high = 0, len(ranked)
     while high - low > 1:
         middle = (low + high) // 2
-        if search.error(tuple(ranked[:middle])) <= max_error:
+        if measured(ranked[:middle]) <= max_error:
             high = middle
         else:
             low = middle
-    kept = search.prune(ranked[:high], max_error)
-    error = search.error(tuple(kept))
-    overrides = tuple(
-        Override(segment, glob.escape(name), search.higher, f"adds {added:.2g} relative error")
-        for name, added in search.added.items()
-        if name in kept
-    )
-    return SearchResult(search.keeping(kept), overrides, error, first_error, search.tried)
+    kept = ranked[:high]
+    for name in ranked[:high][: -_MOST_PRUNED - 1 : -1]:  # the least guilty first
+        fewer = [one for one in kept if one != name]
+        if measured(fewer) <= max_error:
+            kept = fewer
+    return Fewest(tuple(kept), added, measured(kept), first_error, len(known))
 
 
-class _Search:
-    def __init__(
-        self,
-        model: OnnxModel,
-        precision: str,
-        batches: Sequence[Batch],
-        calibration: Calibration | None,
-        options: PrecisionOptions | None,
-        measure: Measure,
-    ) -> None:
-        self._model = prepare(model)
-        self._precision = precision.upper()
-        self._calibration = calibration
-        self.options = options or PrecisionOptions()
-        self._reference = Reference(self._model, batches, measure)
-        self._known: dict[tuple[str, ...], float] = {}
-        self.added: dict[str, float] = {}
-        self.quantized = self._precision in (*QUANTIZED, "INT4")
-        self.higher = self.options.rest if self.quantized else "FP32"
+def keeping(options: PrecisionOptions, precision: str, names: Sequence[str]) -> PrecisionOptions:
+    """The options with some nodes kept higher."""
+    patterns = tuple(glob.escape(name) for name in names)
+    field = "keep_float" if _quantizes(precision) else "keep_fp32"
+    return dataclasses.replace(options, **{field: getattr(options, field) + patterns})
 
-    @property
-    def tried(self) -> int:
-        return len(self._known)
 
-    def keeping(self, names: Sequence[str]) -> PrecisionOptions:
-        """The options with some nodes kept higher."""
-        patterns = tuple(glob.escape(name) for name in names)
-        field = "keep_float" if self.quantized else "keep_fp32"
-        whole = getattr(self.options, field) + patterns
-        return dataclasses.replace(self.options, **{field: whole})
+def override(
+    segment: str, name: str, options: PrecisionOptions, precision: str, added: float
+) -> Override:
+    """The line of a precision file that keeps a node higher."""
+    higher = options.rest if _quantizes(precision) else "FP32"
+    return Override(segment, glob.escape(name), higher, f"adds {added:.2g} relative error")
 
-    def error(self, names: tuple[str, ...]) -> float:
-        """The error with some nodes kept higher."""
-        key = tuple(sorted(names))
-        if key not in self._known:
-            typed = apply_precision(
-                self._model, self._precision, self._calibration, self.keeping(names)
-            )
-            self._known[key] = self._reference.error(typed)
-        return self._known[key]
 
-    def ranked(self) -> list[str]:
-        """The nodes that could be kept, those that add most error first."""
-        typed = apply_precision(self._model, self._precision, self._calibration, self.options)
-        errors = tensor_errors(self._model, typed, self._reference.batches[0])
-        graph = Graph(self._model)
-        nodes = graph.nodes
-        if self.quantized:
-            rules = QuantizeOptions(
-                convolutions=self.options.convolutions, attention=self.options.attention
-            )
-            nodes = [site.node for site in find_sites(graph, rules)[0]]
-        added = {}
-        for node in nodes:
-            made = [errors[name] for name in node.output if name in errors]
-            if made and node.name:
-                taken = max((errors.get(name, 0.0) for name in node.input), default=0.0)
-                added[node.name] = _gain(max(made), taken)
-        self.added = dict(sorted(added.items(), key=lambda item: -item[1]))
-        return list(self.added)
+def added_errors(
+    model: OnnxModel,
+    precision: str,
+    calibration: Calibration | None,
+    options: PrecisionOptions,
+    batch: Batch,
+) -> dict[str, float]:
+    """Node that could be kept higher -> relative error that it adds to what it takes."""
+    model = prepare(model)
+    typed = apply_precision(model, precision, calibration, options)
+    errors = tensor_errors(model, typed, batch)
+    graph = Graph(model)
+    nodes = graph.nodes
+    if _quantizes(precision):
+        rules = QuantizeOptions(
+            convolutions=options.convolutions, attention=options.attention, skip=options.keep_float
+        )
+        nodes = [site.node for site in find_sites(graph, rules)[0]]
+    added = {}
+    for node in nodes:
+        made = [errors[name] for name in node.output if name in errors]
+        if made and node.name:
+            taken = max((errors.get(name, 0.0) for name in node.input), default=0.0)
+            added[node.name] = _gain(max(made), taken)
+    return added
 
-    def prune(self, names: Sequence[str], max_error: float) -> list[str]:
-        """Leave out each node without which the budget is met as well, the least guilty first."""
-        kept = list(names)
-        for name in list(reversed(names))[:_MOST_PRUNED]:
-            fewer = [one for one in kept if one != name]
-            if self.error(tuple(fewer)) <= max_error:
-                kept = fewer
-        return kept
+
+def _quantizes(precision: str) -> bool:
+    return precision in (*QUANTIZED, "INT4")
 
 
 def _gain(made: float, taken: float) -> float:

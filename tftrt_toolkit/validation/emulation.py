@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit import runtime
+from tftrt_toolkit.artifacts import TypedOnnx
 from tftrt_toolkit.asset import AssetFile
+from tftrt_toolkit.errors import SessionError
 from tftrt_toolkit.onnx_model import run_session, to_session
 from tftrt_toolkit.precision import emulate
 from tftrt_toolkit.runtime.bridge import CCall
@@ -29,9 +31,13 @@ class EmulatedExecutor:
 
     name = EMULATION
 
-    def __init__(self, asset: AssetFile) -> None:
-        """The session is made at the first call."""
-        self._asset = asset
+    def __init__(self, load: Callable[[], TypedOnnx]) -> None:
+        """`load` is called, and the session made, at the first call.
+
+        failure: the first error, after which TensorFlow runs the segment.
+        """
+        self.failure: SessionError | None = None
+        self._load = load
         self._lock = threading.Lock()
         self._session: Any = None
 
@@ -41,13 +47,16 @@ class EmulatedExecutor:
             raise DeclinedError("emulation runs on the CPU only")
         with self._lock:
             if self._session is None:
-                self._model = emulate(self._asset.load_onnx())
-                self._session = to_session(self._model, optimize=False)
+                self._model = emulate(self._load())
+                with self._failures():
+                    self._session = to_session(self._model, optimize=False)
         return Prepared(self._run, [None] * call.num_outputs)
 
     def _run(self, call: CCall) -> None:
         inputs = [call.inputs[index].to_numpy() for index in range(call.num_inputs)]
-        for index, value in enumerate(run_session(self._session, self._model, inputs)):
+        with self._failures():
+            outputs = run_session(self._session, self._model, inputs)
+        for index, value in enumerate(outputs):
             value = np.asarray(value, order="C")  # keeps scalars scalars
             address = call.allocate_output(index, value.shape)
             if value.nbytes:
@@ -56,6 +65,14 @@ class EmulatedExecutor:
     def close(self) -> None:
         """Free the session."""
         self._session = None
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except SessionError as error:
+            self.failure = self.failure or error
+            raise
 
 
 @contextlib.contextmanager
@@ -72,7 +89,7 @@ def emulated(engines: Collection[Engine]) -> Iterator[Mapping[str, str]]:
                 continue
             asset = AssetFile.open(engine.asset)
             if asset.manifest.onnx is not None:
-                install(engine.resource, EmulatedExecutor(asset), hold=True)
+                install(engine.resource, EmulatedExecutor(asset.load_onnx), hold=True)
                 executed[engine.name] = EMULATION
                 bound.append((engine.resource, asset))
     try:
