@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2
-from tftrt_toolkit.artifacts import SegmentAsset
+from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2, runtime, targets
+from tftrt_toolkit.artifacts import SegmentAsset, ShapeProfile
 from tftrt_toolkit.asset import AssetFile, write_asset
 from tftrt_toolkit.engine import BuildConfig
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError
@@ -68,6 +68,19 @@ def test_each_segment_gets_a_plan_of_the_same_profiles_and_the_model_still_runs(
         assert bytes(asset.read_plan(new)) == added[asset.segment][0].data
     found = tf.saved_model.load(str(model)).signatures["serving_default"](image=image)
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
+
+
+def test_an_engine_for_the_shapes_of_a_call(model, monkeypatch):
+    asset = AssetFile.open(engine_assets(model)[0])
+    exact = {spec.name: (3, *spec.shape[1:]) for spec in asset.inputs}
+    profile = ShapeProfile({name: ShapeRange(one, one, one) for name, one in exact.items()})
+    assert not targets.can_build_here()
+    monkeypatch.setattr(runtime, "gpu_capabilities", lambda: ("8.9",))
+    assert targets.can_build_here()
+    [plan] = targets.build_for_shapes(asset, profile)
+    assert (plan.targets, plan.profiles) == (("8.9",), (profile,))
+    monkeypatch.setattr(runtime, "gpu_capabilities", lambda: ("9.0",))  # TensorRT-RTX refuses it
+    assert not targets.can_build_here()
 
 
 def test_the_same_target_again_replaces_its_plan(model):

@@ -45,7 +45,14 @@ else:
     from tftrt_toolkit.converter import TrtGraphConverterV2  # type: ignore[assignment]
     from tftrt_toolkit.function_converter import FunctionConversion, convert_function
     from tftrt_toolkit.onnx_engines import OnnxEngines, build_onnx
-    from tftrt_toolkit.runtime import load, load_ops, runtime_stats, set_builder, set_executors
+    from tftrt_toolkit.runtime import (
+        load,
+        load_ops,
+        runtime_stats,
+        set_builder,
+        set_executors,
+        set_strict,
+    )
     from tftrt_toolkit.targets import build_for_shapes, can_build_here
     from tftrt_toolkit.tuning import tune_model
 
@@ -58,6 +65,7 @@ else:
         "load",
         "runtime_stats",
         "set_executors",
+        "set_strict",
         "tune_model",
     ]
     load_ops()

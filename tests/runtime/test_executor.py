@@ -31,11 +31,14 @@ def model(resource, device):
     return model_of(double_plus(), resource, device)  # threads know nothing of a device scope
 
 
-@pytest.fixture
-def strict():
-    op_library().set_strict(True)
+@pytest.fixture(params=["call", "environment"])
+def strict(request, monkeypatch):
+    if request.param == "call":
+        runtime.set_strict(True)
+    else:
+        monkeypatch.setenv("TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION", "False")
     yield
-    op_library().set_strict(False)
+    runtime.set_strict(False)
 
 
 def first(outputs):
@@ -216,6 +219,19 @@ def test_shapes_may_be_better_native_or_by_xla(model, resource):
     assert first(model(tf.ones([3, 4]), 3)) == FAKE * 3
     found = stats(resource)
     assert (found.calls, found.native_calls, found.declined) == (2, 1, 0)
+
+
+def test_the_profiler_shows_each_segment_and_its_executor(model, resource, tmp_path):
+    model(ONES, 3)
+    with tf.profiler.experimental.Profile(str(tmp_path)):
+        model(ONES, 3)
+        install(resource, FakeExecutor(), hold=True)
+        model(ONES, 3)
+        op_library().bind(resource, "xla", bridge.XLA, None, True)
+        model(ONES, 3)
+    [trace] = tmp_path.rglob("*.xplane.pb")
+    for executor in ("native", "fake", "xla"):
+        assert f"{resource} [{executor}]".encode() in trace.read_bytes()
 
 
 def test_xla_compiles_the_native_function(model, resource):

@@ -1,6 +1,6 @@
 """Run converted models: the ops, and the executors behind them."""
 
-from tftrt_toolkit.runtime.loading import load_ops
+from tftrt_toolkit.runtime.loading import load_ops, set_strict
 from tftrt_toolkit.runtime.observing import observe
 from tftrt_toolkit.runtime.resources import bind, load, loaded_assets, set_builder
 from tftrt_toolkit.runtime.selection import gpu_capabilities, set_executors
@@ -20,5 +20,6 @@ __all__ = [
     "runtime_stats",
     "set_builder",
     "set_executors",
+    "set_strict",
     "tune",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -69,15 +68,17 @@ def _load() -> OpLibrary:
         )
     library = OpLibrary(library_path())
     library.set_callbacks(_callbacks)
-    library.set_strict(strict_by_environment())
     atexit.register(_close, library)
     return library
 
 
-def strict_by_environment() -> bool:
-    """Stock TF-TRT's switch: segments may not run natively."""
-    value = os.environ.get("TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION", "")
-    return value.strip().lower() in ("false", "0")
+def set_strict(strict: bool) -> None:
+    """Whether it is an error if a segment would run natively though another executor was wanted.
+
+    The environment variable TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION=False, which is read when
+    a segment is first called, makes it one in any case. Raises as `load_ops` does.
+    """
+    op_library().set_strict(strict)
 
 
 def _close(library: OpLibrary) -> None:

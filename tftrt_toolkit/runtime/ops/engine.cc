@@ -4,6 +4,7 @@
 
 #include "device_memory.h"
 #include "tensorflow/core/profiler/lib/traceme.h"
+#include "tensorflow/core/util/env_var.h"
 
 namespace tftrt {
 
@@ -70,6 +71,9 @@ Engine::Engine(OpKernelConstruction* construction) {
   if (construction->HasAttr("_allow_build_at_runtime")) {
     OP_REQUIRES_OK(construction, construction->GetAttr("_allow_build_at_runtime", &allow_build_));
   }
+  OP_REQUIRES_OK(construction, tensorflow::ReadBoolFromEnvVar(
+                                   "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION",
+                                   /*default_val=*/true, &allow_native_));
   // The segment's own inputs come first; what its weights are read from follows.
   own_inputs_ = input_shapes.size();
   // Models that stock TF-TRT converted name the resource by the node's last path component; up to
@@ -99,7 +103,7 @@ absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
   *way = Way::kNative;
   if (observed()) return absl::OkStatus();
   const std::shared_ptr<Binding> binding = slot_->binding();
-  if (binding == nullptr) return strict() ? StrictError(slot_->reason()) : absl::OkStatus();
+  if (binding == nullptr) return Unwanted(slot_->reason());
   if (binding->mode != kTftrtExecutor) {
     if (binding->mode == kTftrtXla) *way = Way::kXla;
     return absl::OkStatus();
@@ -107,8 +111,7 @@ absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
   PythonCall python;
   if (!python) return absl::OkStatus();  // the process is exiting
   const auto start = Clock::now();
-  tensorflow::profiler::TraceMe range(
-      [&] { return absl::StrCat(slot_->resource, " [", binding->label, "]"); });
+  tensorflow::profiler::TraceMe range([&] { return Label(binding->label); });
   char message[kMessageBytes] = "";
   TftrtCall call{};
   call.message = message;
@@ -220,7 +223,7 @@ absl::Status Engine::FallBack(const std::shared_ptr<Binding>& binding, TftrtStat
                             message.c_str());
     }
   }
-  return strict() ? StrictError(message) : absl::OkStatus();
+  return Unwanted(message);
 }
 
 absl::Status Engine::XlaFailed(const absl::Status& status) {
@@ -229,10 +232,15 @@ absl::Status Engine::XlaFailed(const absl::Status& status) {
   return FallBack(binding, kTftrtFailed, std::string(status.message()));
 }
 
-absl::Status Engine::StrictError(const std::string& reason) const {
+absl::Status Engine::Unwanted(const std::string& reason) const {
+  if (allow_native_ && !strict()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(slot_->resource, " would run natively, which the strict mode forbids: ",
                    reason.empty() ? "no executor is bound" : reason));
+}
+
+std::string Engine::Label(const std::string& executor) const {
+  return absl::StrCat(slot_->resource, " [", executor, "]");
 }
 
 absl::Status Engine::GetFunction(OpKernelContext* context, Way way,

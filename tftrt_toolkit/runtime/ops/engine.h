@@ -38,6 +38,10 @@ class Engine {
   // XLA couldn't compile or run the segment: it runs op by op from now on.
   absl::Status XlaFailed(const absl::Status& status);
 
+  // How TensorFlow's profiler names a call.
+  std::string Label(const std::string& executor) const;
+  std::string Label(Way way) const { return Label(way == Way::kXla ? "xla" : "native"); }
+
   // The present, once the device is idle if calls are being timed.
   Clock::time_point StartTime(tensorflow::OpKernelContext* context) const;
   // Keeps the time since then, if calls are being timed.
@@ -54,7 +58,8 @@ class Engine {
                             tensorflow::Tensor* scratch, TftrtCall* call) const;
   absl::Status FallBack(const std::shared_ptr<Binding>& binding, TftrtStatus status,
                         const std::string& message);
-  absl::Status StrictError(const std::string& reason) const;
+  // A native run that nobody asked for: an error in the strict mode.
+  absl::Status Unwanted(const std::string& reason) const;
   absl::Status TellObservers(tensorflow::OpKernelContext* context, const NativeRun& run);
   absl::Status AddOnHost(tensorflow::OpKernelContext* context, const tensorflow::Tensor& tensor,
                          TensorViews* views) const;
@@ -67,6 +72,7 @@ class Engine {
   bool on_gpu_ = false;
   bool has_native_ = true;
   bool allow_build_ = true;
+  bool allow_native_ = true;
 };
 
 }  // namespace tftrt

@@ -1,6 +1,7 @@
 // TRTEngineOp's kernels: they differ in how the native function is scheduled.
 #include "engine.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/profiler/lib/traceme.h"
 
 namespace tftrt {
 
@@ -29,6 +30,8 @@ class EngineOnCpu : public tensorflow::AsyncOpKernel {
     auto run = std::make_shared<NativeRun>(context, /*blocking=*/false,
                                            /*may_fail=*/way == Engine::Way::kXla);
     NativeRun* r = run.get();
+    // Shows the start: the rest may run in other threads.
+    tensorflow::profiler::TraceMe range([&] { return engine_.Label(way); });
     context->function_library()->Run(
         r->options, handle, r->inputs, &r->outputs,
         [this, context, way, start, run, done = std::move(done)](const absl::Status& status) {
@@ -78,6 +81,7 @@ class EngineOnGpu : public tensorflow::OpKernel {
  private:
   absl::Status RunNative(tensorflow::OpKernelContext* context, Engine::Way way,
                          Clock::time_point start) {
+    tensorflow::profiler::TraceMe range([&] { return engine_.Label(way); });
     tensorflow::FunctionLibraryRuntime::Handle handle;
     TF_RETURN_IF_ERROR(engine_.GetFunction(context, way, &handle));
     NativeRun run(context, /*blocking=*/true, /*may_fail=*/way == Engine::Way::kXla);
