@@ -220,7 +220,7 @@ def _labelled(
     if isinstance(source, str | Path):
         source = InputDirectory(Path(source))
     if isinstance(source, InputDirectory):
-        found = sources.from_directory(source.path, specs, source.batch_size, source.image_range)
+        found = sources.from_input_directory(source, specs)
     else:
         found = sources.from_input_fn(source, specs, labelled=True)
     for batch in found:

@@ -20,7 +20,7 @@ from tftrt_toolkit.precision.calibration import Calibration
 from tftrt_toolkit.precision.calibrator import Calibrator
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.records import Arrays
-from tftrt_toolkit.validation.sources import from_directory
+from tftrt_toolkit.validation.sources import from_input_directory
 
 DATA, FILE, TRIAL = "data", "file", "trial runs"
 _WHAT = "calibration_input_fn"
@@ -103,8 +103,7 @@ def data_batches(
     if isinstance(source, str | Path):
         source = InputDirectory(Path(source))
     if isinstance(source, InputDirectory):
-        files = from_directory(source.path, specs, source.batch_size, source.image_range)
-        source = (batch.inputs for batch in files)
+        source = (batch.inputs for batch in from_input_directory(source, specs))
     return batches(source, specs, what)
 
 

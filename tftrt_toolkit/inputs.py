@@ -18,11 +18,13 @@ class InputDirectory:
     """A directory of .npz, TFRecord or image files, whose batches stand for an input function's.
 
     batch_size: of records and images. image_range: values of black and white in images.
+    max_batches: at most so many; None: all.
     """
 
     path: Path
     batch_size: int = 8
     image_range: tuple[float, float] = (0.0, 1.0)
+    max_batches: int | None = None
 
 
 InputFn = Callable[[], Iterable[Any]] | Iterable[Any]

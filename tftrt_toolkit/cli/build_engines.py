@@ -24,6 +24,7 @@ from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.inspection.text import size
 from tftrt_toolkit.onnx_engines import build_onnx
 from tftrt_toolkit.params import FLAVOURS
+from tftrt_toolkit.shape_ranges import parse_shapes
 from tftrt_toolkit.targets import add_plans
 
 _MODEL = flags.DEFINE_string("saved_model_dir", None, "The converted SavedModel; it is changed.")
@@ -72,7 +73,7 @@ def _build_onnx(config: BuildConfig) -> None:
         _ONNX.value,
         _OUTPUT.value,
         precision_mode=_PRECISION.value,
-        input_shapes=common.parse_shapes(_SHAPES.value),
+        input_shapes=parse_shapes(_SHAPES.value),
         calibration_data=_CALIBRATION.value,
         config=config,
         overwrite=_OVERWRITE.value,

@@ -1,16 +1,18 @@
-"""What every command shares: one-line errors, exit codes, shape flags."""
+"""What every command shares: one-line errors and exit codes."""
 
 from __future__ import annotations
 
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
-from tftrt_toolkit.artifacts import ShapeRange
 from tftrt_toolkit.errors import InternalError, InvalidArgumentError, ToolkitError
 
+Report = TypeVar("Report")
 EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -56,34 +58,13 @@ def _fail(message: str, code: int) -> int:
     sys.exit(code)
 
 
-def parse_shapes(entries: Sequence[str]) -> Mapping[str, ShapeRange]:
-    """Parse `name:MIN[:OPT:MAX]` entries, each shape written like 1x28x28x1; a scalar is `()`.
-
-    With one shape min, opt and max are the same; with two, opt is max. Raises InvalidArgumentError.
-    """
-    ranges = {}
-    for entry in entries:
-        name, *shapes = entry.split(":")
-        if not name or not 1 <= len(shapes) <= 3:
+def check_suffixes(paths: Sequence[str], writers: Mapping[str, Any]) -> None:
+    """Raise InvalidArgumentError unless each of the --report files has a known suffix."""
+    for path in paths:
+        if Path(path).suffix not in writers:
             raise InvalidArgumentError(
-                f"--input_shapes entry {entry!r} is not of the form NAME:MIN[:OPT[:MAX]], "
-                "e.g. images:1x28x28x1:8x28x28x1:64x28x28x1"
+                f"--report={path} has no known suffix: use one of {', '.join(writers)}"
             )
-        parsed = [_parse_shape(shape, entry) for shape in shapes]
-        low, best, high = parsed[0], parsed[-1] if len(parsed) < 3 else parsed[1], parsed[-1]
-        ranges[name] = ShapeRange(low, best, high)
-    return ranges
-
-
-def _parse_shape(text: str, entry: str) -> tuple[int, ...]:
-    if text == "()":
-        return ()
-    try:
-        return tuple(int(dimension) for dimension in text.split("x"))
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"{text!r} in --input_shapes entry {entry!r} is no shape: write it like 1x28x28x1"
-        ) from error
 
 
 def parse_image_range(values: Sequence[str]) -> tuple[float, float]:
@@ -95,3 +76,14 @@ def parse_image_range(values: Sequence[str]) -> tuple[float, float]:
             f"--image_range={','.join(values)} is not two numbers: write it like -1,1"
         ) from error
     return low, high
+
+
+def write_reports(
+    report: Report, paths: Sequence[str], writers: Mapping[str, Callable[[Report], str]]
+) -> None:
+    """Write a report to each file, in the form that its suffix stands for."""
+    for path in map(Path, paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.partial")
+        temporary.write_text(writers[path.suffix](report), encoding="utf-8")
+        temporary.replace(path)

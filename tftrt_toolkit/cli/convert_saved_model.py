@@ -29,6 +29,7 @@ from tftrt_toolkit.converter import TrtGraphConverterV2
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.inputs import InputDirectory
 from tftrt_toolkit.params import LabelledMetric, ToolkitOptions
+from tftrt_toolkit.shape_ranges import parse_shapes
 
 _INPUT = flags.DEFINE_string("input_saved_model_dir", None, "The SavedModel to convert.")
 _OUTPUT = flags.DEFINE_string("output_saved_model_dir", None, "Where the converted model goes.")
@@ -160,7 +161,7 @@ def _options() -> ToolkitOptions:
         native_ops=_NATIVE_OPS.value,
         native_nodes=_NATIVE_NODES.value,
         max_engines=_MAX_ENGINES.value,
-        input_shapes=common.parse_shapes(_SHAPES.value),
+        input_shapes=parse_shapes(_SHAPES.value),
         require_full_conversion=_FULL.value,
         cache_dir=_path(_CACHE.value),
         signature_keys=_SIGNATURES.value,

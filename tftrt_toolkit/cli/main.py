@@ -9,6 +9,7 @@ from tftrt_toolkit.cli.common import EXIT_OK, EXIT_USAGE
 
 # Imported only when asked for: each defines flags of its own, and TensorFlow takes seconds.
 COMMANDS = {
+    "batch": ("batch_convert", "Convert every model of a manifest, in parallel."),
     "build": ("build_engines", "Build plans for more GPUs into a converted model."),
     "convert": ("convert_saved_model", "Convert a SavedModel to one with TensorRT engines."),
     "inspect": ("inspect_model", "Tell what a converted SavedModel holds."),

@@ -19,6 +19,7 @@ from absl import flags
 from tftrt_toolkit.cli import common
 from tftrt_toolkit.compat import migrate, restore_native
 from tftrt_toolkit.params import ToolkitOptions
+from tftrt_toolkit.shape_ranges import parse_shapes
 
 _INPUT = flags.DEFINE_string("input_saved_model_dir", None, "The SavedModel with TRTEngineOps.")
 _OUTPUT = flags.DEFINE_string("output_saved_model_dir", None, "Where the model goes.")
@@ -43,7 +44,7 @@ def run() -> int:
 
 
 def _arguments() -> dict[str, Any]:
-    shapes = common.parse_shapes(_SHAPES.value)
+    shapes = parse_shapes(_SHAPES.value)
     arguments: dict[str, Any] = {"options": ToolkitOptions(input_shapes=shapes)}
     if shapes:
         arguments["use_dynamic_shape"] = True

@@ -63,15 +63,10 @@ _WRITERS = {".txt": to_text, ".json": ValidationReport.to_json, ".html": to_html
 
 def run() -> int:
     """Validate as the flags say; returns the exit code."""
-    for path in _REPORTS.value:
-        if Path(path).suffix not in _WRITERS:
-            raise InvalidArgumentError(
-                f"--report={path} has no known suffix: use one of {', '.join(_WRITERS)}"
-            )
+    common.check_suffixes(_REPORTS.value, _WRITERS)
     report = validate(_ORIGINAL.value, _CONVERTED.value, _INPUTS.value, options=_options())
     print(to_text(report), end="")
-    for path in _REPORTS.value:
-        Path(path).write_text(_WRITERS[Path(path).suffix](report), encoding="utf-8")
+    common.write_reports(report, _REPORTS.value, _WRITERS)
     return common.EXIT_OK if report.passed else common.EXIT_REFUSED
 
 

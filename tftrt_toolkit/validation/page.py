@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tftrt_toolkit.errors import MissingDependencyError
+from tftrt_toolkit.html_page import render
 from tftrt_toolkit.validation import figures
 from tftrt_toolkit.validation.result import ValidationReport
 from tftrt_toolkit.validation.text import format_db, metric_line, verdict_line
@@ -18,24 +18,10 @@ def to_html(report: ValidationReport) -> str:
 
     Raises MissingDependencyError without jinja2 and matplotlib (the extra `report`).
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the HTML report needs jinja2, which isn't installed: "
-            "pip install 'tftrt_toolkit[report]'"
-        ) from error
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["db"] = format_db
-    environment.filters["metric"] = metric_line
-    page = environment.get_template("report.html.j2")
-    return page.render(
+    return render(
+        _TEMPLATES,
+        "report.html.j2",
+        {"db": format_db, "metric": metric_line},
         report=report,
         verdict=verdict_line(report),
         signatures=[_signature(result) for result in report.signatures],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit.errors import InputError
-from tftrt_toolkit.inputs import InputFn, bind
+from tftrt_toolkit.inputs import InputDirectory, InputFn, bind
 from tftrt_toolkit.sampling import sample_inputs
 
 Specs = Mapping[str, tf.TensorSpec]
@@ -95,6 +96,12 @@ def from_directory(
         if files:
             return read(files)
     raise InputError(f"{directory} holds no .npz, .tfrecord or image file")
+
+
+def from_input_directory(source: InputDirectory, specs: Specs) -> Iterator[Batch]:
+    """What `from_directory` gives for an InputDirectory, up to its `max_batches`."""
+    found = from_directory(source.path, specs, source.batch_size, source.image_range)
+    return itertools.islice(found, source.max_batches)
 
 
 def _from_npz(files: list[Path], specs: Specs) -> Iterator[Batch]:

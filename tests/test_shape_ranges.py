@@ -1,8 +1,8 @@
 import pytest
 
 from tftrt_toolkit.artifacts import ShapeRange
-from tftrt_toolkit.cli.common import parse_shapes
 from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.shape_ranges import parse_shapes
 
 
 def test_one_two_or_three_shapes():

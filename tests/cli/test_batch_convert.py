@@ -1,0 +1,202 @@
+"""The command as a process: reports, exit codes, kills, Ctrl-C, and going on where it was."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.validation import small_models
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = [str(ROOT / "scripts" / "batch_convert.py")]
+TFTRT = ["-m", "tftrt_toolkit.cli.main", "batch"]
+
+
+def start(directory, *flags, program=SCRIPT):
+    return subprocess.Popen(
+        [sys.executable, *program, f"--manifest={directory / 'batch.yaml'}", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
+    )
+
+
+def finish(process):
+    """Exit code, stdout, and the last line of stderr."""
+    out, err = process.communicate(timeout=300)
+    assert "Traceback" not in err
+    return process.returncode, out, err.strip().splitlines()[-1] if err.strip() else ""
+
+
+PRECISIONS = ("int8", "fp16")
+CALIBRATED = """
+  - name: quantized
+    saved_model: model_0
+    precision: [INT8, FP16]
+    calibration: {inputs: data, file: ranges.json}
+"""
+
+
+def write_manifest(directory, models, output="out", more=""):
+    """Several names for a few small models, and one that isn't there."""
+    entries = [f"  - {{name: net_{index}, saved_model: model_{index % 2}}}" for index in models]
+    (directory / "batch.yaml").write_text(
+        f"""
+output_dir: {output}
+cores: 2
+memory_gb: 6
+defaults:
+  precision: FP16
+  compute_capabilities: [8.9]
+  input_shapes: {{images: 1x8x8x1:4x8x8x1:16x8x8x1}}
+  validation: {{max_batches: 2}}
+models:
+  - {{name: broken, saved_model: nowhere}}
+"""
+        + "\n".join(entries)
+        + more
+    )
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("batch")
+    for seed in range(2):
+        small_models.save(directory / f"model_{seed}", values=small_models.weights(seed))
+    (directory / "data").mkdir()
+    for index, images in enumerate(small_models.batches(2)):
+        np.savez(directory / "data" / f"{index}.npz", images=images)
+    return directory
+
+
+def results(report):
+    """What must not depend on how often the batch was interrupted."""
+    found = {}
+    for one in json.loads(report.read_text())["models"]:
+        one["facts"].pop("bytes", None)  # the models carry their conversion's times
+        found[one["name"]] = tuple(one[key] for key in ("status", "final", "error", "facts"))
+    return found
+
+
+def records(directory, output="out"):
+    """Name -> status of every model that has a record."""
+    found = {}
+    for path in (directory / output / ".batch").glob("[a-z]*.json"):
+        found[path.stem] = json.loads(path.read_text())["status"]
+    return found
+
+
+def work_has_begun(directory, output):
+    """A condition: some job has begun since now."""
+    now = time.time_ns()
+    folder = directory / output / ".batch"
+    return lambda: any(path.stat().st_mtime_ns > now for path in folder.glob("[a-z]*.json"))
+
+
+def wait_for(process, condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def leftovers(directory, output):
+    return [path.name for path in (directory / output).glob(".*.saving-*")]
+
+
+def test_one_of_five_is_broken(directory):
+    write_manifest(directory, range(2), more=CALIBRATED)
+    reports = [f"--report={directory / name}" for name in ("one.json", "r.html", "r.txt")]
+    code, out, last = finish(start(directory, *reports))
+    assert code == 1
+    assert out.startswith("4 of 5 models converted, 1 failed")
+    assert out == (directory / "r.txt").read_text()
+    assert last.startswith("[5/5] ")
+    assert "1 failed" in (directory / "r.html").read_text()
+    found = results(directory / "one.json")
+    assert found["broken"][:2] == ("failed", True)
+    assert "no SavedModel in" in found["broken"][2]
+    logs = [(directory / "out" / ".batch" / f"quantized_{p}.log").read_text() for p in PRECISIONS]
+    # Whoever came first calibrated, and the other took its file.
+    assert sorted("\ncalibration: " in log for log in logs) == [False, True]
+    assert (directory / "ranges.json").is_file()
+    for name in ("net_0", "net_1"):
+        status, _, _, facts = found[name]
+        assert status == "converted"
+        assert facts["engines"] == facts["plans"] == 1
+        assert facts["snr_db"] > 45
+        assert (directory / "out" / name / "saved_model.pb").is_file()
+        assert "engine" in (directory / "out" / ".batch" / f"{name}.log").read_text()
+
+
+def test_killed_and_interrupted_it_goes_on_where_it_was(directory):
+    """Ends like the run of the test before, which nobody interrupted."""
+    write_manifest(directory, range(2), "again")
+    process = start(directory, "--cores=1")
+    wait_for(process, lambda: "converted" in records(directory, "again").values())
+    process.kill()
+    finish(process)
+    done = {name for name, status in records(directory, "again").items() if status != "started"}
+    times = {path: path.stat().st_mtime_ns for path in (directory / "again").glob("*/*.pb")}
+
+    begun = work_has_begun(directory, "again")
+    process = start(directory, "--cores=1", program=TFTRT)
+    wait_for(process, begun)
+    process.send_signal(signal.SIGINT)
+    code, _, last = finish(process)
+    assert code == 130
+    assert last == "error: interrupted; nothing half-written is left"
+    assert leftovers(directory, "again") == []
+
+    code, out, _ = finish(start(directory, f"--report={directory / 'two.json'}"))
+    assert code == 1
+    assert f"{len(done)} were done before" in out
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    expected = results(directory / "one.json")
+    assert results(directory / "two.json") == {k: expected[k] for k in ("broken", "net_0", "net_1")}
+
+
+def test_a_bad_manifest_is_one_line(directory):
+    (directory / "batch.yaml").write_text("output_dir: bad\nmodels: [{saved_modell: x}]\n")
+    code, out, last = finish(start(directory))
+    assert (code, out) == (2, "")
+    assert last.startswith(f"error: {directory / 'batch.yaml'}: models[0]: ")
+    assert not (directory / "bad").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_points_it_ends_the_same(directory):
+    rng = random.Random(0)
+    write_manifest(directory, range(9), "whole")
+    finish(start(directory, f"--report={directory / 'whole.json'}"))
+
+    write_manifest(directory, range(9), "killed")
+    done: dict[str, int] = {}
+    for kill in range(10):
+        begun = work_has_begun(directory, "killed")
+        process = start(directory, "--cores=1")
+        if kill % 4:  # else while it imports or plans
+            wait_for(process, begun)
+        time.sleep(rng.uniform(0, 1.0))
+        assert process.poll() is None, "no work was left to kill: make the delays shorter"
+        process.kill()
+        finish(process)
+        models = (directory / "killed").glob("*/saved_model.pb")
+        times = {path.parent.name: path.stat().st_mtime_ns for path in models}
+        assert done.items() <= times.items(), "finished work was done again"
+        finished = {n for n, status in records(directory, "killed").items() if status != "started"}
+        done = {name: time for name, time in times.items() if name in finished}
+    code, _, _ = finish(start(directory, f"--report={directory / 'killed.json'}"))
+    assert code == 1
+    assert len(results(directory / "killed.json")) == 10
+    assert results(directory / "killed.json") == results(directory / "whole.json")
+    assert leftovers(directory, "killed") == []

@@ -1,0 +1,73 @@
+"""What is left to do, how much memory it may take, and what to do with a job that died."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tftrt_toolkit.batch.job import Job, directory_bytes
+from tftrt_toolkit.batch.state import Record
+
+# Peaks of the model zoo's conversions: TensorFlow and the toolkit take 0.9 GB, and each byte of a
+# model up to 8.
+_BASE_BYTES = 1_000_000_000
+_BYTES_A_BYTE = 8
+_MARGIN = 1.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A job that is to be done.
+
+    key: its fingerprint. memory_bytes: what it is expected to need. alone: nothing else may run
+    beside it, because it died, or grew too large, in company.
+    """
+
+    job: Job
+    key: str
+    memory_bytes: int
+    alone: bool = False
+
+
+def expected_bytes(job: Job, earlier: Record | None) -> int:
+    """The manifest's word, else what an earlier run took, else an estimate from the files."""
+    if job.memory_bytes is not None:
+        return job.memory_bytes
+    if earlier is not None and earlier.converted:
+        return int(_MARGIN * earlier.peak_rss_bytes)
+    return _BASE_BYTES + _BYTES_A_BYTE * directory_bytes(job.saved_model)
+
+
+def fits(work: Work, running: Sequence[Work], memory_limit: int | None) -> bool:
+    """Whether a job may start beside those that run. One that is alone may always."""
+    if not running:
+        return True
+    if work.alone or any(other.alone for other in running):
+        return False
+    expected = work.memory_bytes + sum(other.memory_bytes for other in running)
+    return memory_limit is None or expected <= memory_limit
+
+
+def died(work: Work, exitcode: int, seconds: float, log: Path) -> Record | None:
+    """The record of a job whose process ended without one; None: it is worth another try, alone.
+
+    A signal may come from outside, as when the system ran out of memory. A traceback would come
+    again.
+    """
+    if exitcode < 0 and not work.alone:
+        return None
+    how = f"signal {-exitcode}" if exitcode < 0 else f"exit code {exitcode}"
+    return failed(work, f"its process ended with {how}: see {log}", seconds, final=exitcode > 0)
+
+
+def failed(work: Work, error: str, seconds: float, *, final: bool) -> Record:
+    """The record of a job that couldn't write its own."""
+    return Record(
+        name=work.job.name,
+        fingerprint=work.key,
+        status="failed",
+        final=final,
+        error=error,
+        seconds=round(seconds, 3),
+    )
