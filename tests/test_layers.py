@@ -15,7 +15,7 @@ STAGES = {
 ABOVE = {
     "pipeline", "engines", "calibrating", "typed_segments", "accuracy_budget", "shape_search",
     "conversion", "converter", "function_converter", "onnx_engines", "report", "__init__",
-    "validation", "cli", "examples", "keras", "compat", "targets", "triton", "tuning",
+    "validation", "cli", "examples", "keras", "compat", "targets", "serving", "tuning",
     "batch",
 }  # fmt: skip
 

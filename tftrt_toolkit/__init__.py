@@ -53,14 +53,18 @@ else:
         set_executors,
         set_strict,
     )
+    from tftrt_toolkit.serving import TritonModel, export_tf_serving, export_triton
     from tftrt_toolkit.targets import build_for_shapes, can_build_here
     from tftrt_toolkit.tuning import tune_model
 
     __all__ += [
         "FunctionConversion",
         "OnnxEngines",
+        "TritonModel",
         "build_onnx",
         "convert_function",
+        "export_tf_serving",
+        "export_triton",
         "keras",
         "load",
         "runtime_stats",

@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": ("convert_saved_model", "Convert a SavedModel to one with TensorRT engines."),
     "inspect": ("inspect_model", "Tell what a converted SavedModel holds."),
     "migrate": ("migrate_saved_model", "Bring an older TF-TRT's model to today's TensorFlow."),
+    "triton": ("export_triton", "Write a converted model into a Triton model repository."),
     "tune": ("tune_model", "Find a converted model's fastest executors on this machine."),
     "validate": ("validate_saved_model", "Compare a converted SavedModel with its original."),
 }
