@@ -5,6 +5,8 @@
 
 namespace tftrt {
 
+using ::tensorflow::profiler::TraceMe;
+
 // On a CPU the native function's kernels share the inter-op threads with everyone: a kernel that
 // blocked one while it waits for others could stop them all, so this one is asynchronous.
 class EngineOnCpu : public tensorflow::AsyncOpKernel {
@@ -30,11 +32,12 @@ class EngineOnCpu : public tensorflow::AsyncOpKernel {
     auto run = std::make_shared<NativeRun>(context, /*blocking=*/false,
                                            /*may_fail=*/way == Engine::Way::kXla);
     NativeRun* r = run.get();
-    // Shows the start: the rest may run in other threads.
-    tensorflow::profiler::TraceMe range([&] { return engine_.Label(way); });
+    // Stopped by whatever thread finishes the function.
+    auto range = std::make_shared<TraceMe>([&] { return engine_.Label(way); });
     context->function_library()->Run(
         r->options, handle, r->inputs, &r->outputs,
-        [this, context, way, start, run, done = std::move(done)](const absl::Status& status) {
+        [this, context, way, start, run, range, done = std::move(done)](const absl::Status& status) {
+          range->Stop();
           run->own_cancellation.reset();  // its parent may be gone once done() is called
           if (!status.ok()) return Failed(context, way, start, status, done);
           context->SetStatus(engine_.Finish(context, *run, way, start));
@@ -81,7 +84,7 @@ class EngineOnGpu : public tensorflow::OpKernel {
  private:
   absl::Status RunNative(tensorflow::OpKernelContext* context, Engine::Way way,
                          Clock::time_point start) {
-    tensorflow::profiler::TraceMe range([&] { return engine_.Label(way); });
+    TraceMe range([&] { return engine_.Label(way); });
     tensorflow::FunctionLibraryRuntime::Handle handle;
     TF_RETURN_IF_ERROR(engine_.GetFunction(context, way, &handle));
     NativeRun run(context, /*blocking=*/true, /*may_fail=*/way == Engine::Way::kXla);
