@@ -267,6 +267,9 @@ def test_foreign_files(tmp_path):
             AssetFile.open(tmp_path / name)
     with pytest.raises(AssetError, match="no such asset"):
         AssetFile.open(tmp_path / "missing")
+    for endless in ("/dev/zero", tmp_path):
+        with pytest.raises(AssetError, match="isn't a file"):
+            AssetFile.open(endless)
     with zipfile.ZipFile(tmp_path / "packed", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", "{}" * 100)
     with pytest.raises(AssetError, match="compressed"):

@@ -80,6 +80,8 @@ class AssetFile:
         Raises AssetError if the file is missing, truncated, damaged, or not one of ours.
         """
         path = Path(path)
+        if path.exists() and not path.is_file():  # a device or a pipe would never end
+            raise AssetError(f"{path}: it isn't a file")
         try:
             with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
                 offsets = _locate(archive, file)

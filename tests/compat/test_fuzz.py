@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import tensorflow as tf
 from onnx import helper, numpy_helper
+from stock_models import MODELS
 
+from tftrt_toolkit import ShapeRange, ToolkitOptions, migrate
 from tftrt_toolkit.artifacts import OnnxModel, Plan, SegmentAsset, TensorSpec, TypedOnnx
 from tftrt_toolkit.asset import write_asset
 
 HERE = Path(__file__).resolve().parent
-FIRST, SEEDS = 2000, 300
 
 
 def small_asset(path):
@@ -33,17 +35,28 @@ def small_asset(path):
     write_asset(path, SegmentAsset("s", (x,), (y,), TypedOnnx(model, "FP32"), (plan,)))
 
 
-def test_mutated_models_and_assets_give_errors_of_ours(tmp_path):
+def small_model(path):
+    shapes = {"x": ShapeRange((1, 4), (3, 4), (8, 4))}
+    options = ToolkitOptions(input_shapes=shapes)
+    migrate(MODELS / "unfrozen", path, minimum_segment_size=2, options=options)
+
+
+@pytest.mark.parametrize(
+    ("first", "seeds"), [(2000, 100), pytest.param(3000, 1000, marks=pytest.mark.slow)]
+)
+def test_mutated_models_and_assets_give_errors_and_no_crash(tmp_path, first, seeds):
     small_asset(tmp_path / "asset")
+    small_model(tmp_path / "own")
     root = str(HERE.parents[1])
     result = subprocess.run(
-        [sys.executable, str(HERE / "fuzz.py"), str(FIRST), str(SEEDS), str(tmp_path / "asset")],
+        [sys.executable, str(HERE / "fuzz.py"), str(first), str(seeds), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "2"},
     )
     done = result.stdout.split()
     assert result.returncode == 0, f"seed {done[-1:]}: {result.stderr[-3000:]}"
-    assert len(done) == SEEDS
+    assert len(done) == 3 * seeds
+    assert {path.name for path in tmp_path.iterdir()} == {"asset", "own"}

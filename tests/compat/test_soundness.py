@@ -1,8 +1,8 @@
 import shutil
 
 import pytest
+from damage import TOLD
 from stock_models import MODELS
-from tensorflow.core.framework import types_pb2
 
 from tftrt_toolkit.compat import restore_native
 from tftrt_toolkit.errors import ModelError
@@ -18,74 +18,7 @@ def damaged(folder, name, damage):
     return folder / "damaged"
 
 
-def native(meta_graph):
-    return next(
-        function
-        for function in meta_graph.graph_def.library.function
-        if function.signature.name.endswith("_native_segment")
-    )
-
-
-def outside_asset(meta_graph):
-    meta_graph.asset_file_def[0].filename = "../../precious"
-
-
-def recursive_function(meta_graph):
-    function = native(meta_graph)
-    call = function.node_def.add(name="again", op="PartitionedCall")
-    call.attr["f"].func.name = function.signature.name
-
-
-def missing_function(meta_graph):
-    meta_graph.graph_def.library.function.remove(native(meta_graph))
-
-
-def two_functions_of_one_name(meta_graph):
-    meta_graph.graph_def.library.function.add().CopyFrom(native(meta_graph))
-
-
-def cycle(meta_graph):
-    nodes = native(meta_graph).node_def
-    nodes[0].input.append(f"^{nodes[1].name}")
-    nodes[1].input.append(f"^{nodes[0].name}")
-
-
-def unknown_input(meta_graph):
-    native(meta_graph).node_def[1].input.append("nobody")
-
-
-def other_dtype(meta_graph):
-    native(meta_graph).signature.input_arg[0].type = types_pb2.DT_INT32
-
-
-def unknown_object(meta_graph):
-    meta_graph.object_graph_def.nodes[0].children.add(node_id=999, local_name="child")
-
-
-def unknown_capture(meta_graph):
-    for function in meta_graph.object_graph_def.concrete_functions.values():
-        function.bound_inputs.append(-1)
-
-
-def lost_result(meta_graph):
-    native(meta_graph).ret.clear()
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (outside_asset, "isn't a plain file name"),
-        (recursive_function, "calls itself"),
-        (missing_function, "isn't in the model"),
-        (two_functions_of_one_name, "two functions are called"),
-        (cycle, "cycle through node"),
-        (unknown_input, "takes 'nobody'"),
-        (other_dtype, "disagree about their inputs"),
-        (unknown_object, "refers to an object"),
-        (unknown_capture, "captures an object"),
-        (lost_result, "doesn't make its result"),
-    ],
-)
+@pytest.mark.parametrize(("damage", "reason"), TOLD)
 def test_a_damaged_model_is_refused_in_one_line(damage, reason, tmp_path):
     model = damaged(tmp_path, "static", damage)
     with pytest.raises(ModelError, match=reason) as raised:

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import numpy as np
@@ -154,3 +155,27 @@ def test_onnx_that_the_session_refuses_runs_natively(resource, tmp_path, caplog)
     runtime.bind(resource, asset, executors=["onnxruntime"])
     assert model(tf.ones([1, 4]), 3)[0].numpy().tolist() == [[5.0] * 4]
     assert "NoSuchOp" in caplog.text
+
+
+@pytest.mark.parametrize("change", ["inputs", "outputs", "fewer", "onnx"])
+def test_another_segments_asset_is_set_aside(resource, tmp_path, change):
+    """Its tensors would be read and written out of bounds."""
+    whole = double_plus_asset(tmp_path / "whole")
+    typed, inputs, outputs = whole.load_onnx(), whole.inputs, whole.outputs
+    if change == "inputs":
+        inputs = (dataclasses.replace(inputs[0], dtype=tf.float64), inputs[1])
+    elif change == "outputs":
+        outputs = (outputs[0], dataclasses.replace(outputs[1], dtype=tf.int64))
+    elif change == "fewer":
+        outputs = outputs[:1]
+    else:  # the ONNX doesn't make what the manifest says
+        outputs = (dataclasses.replace(outputs[0], name="m:0"), outputs[1])
+    write_asset(tmp_path / "other", SegmentAsset("segment", inputs, outputs, typed, ()))
+    model = model_of(double_plus(), resource)
+    bind(resource, AssetFile.open(tmp_path / "other"))
+    y, m = model(tf.ones([2, 4]), 7)
+    assert y.numpy().tolist() == [[9.0] * 4] * 2
+    assert m.numpy() == 8
+    found = stats(resource)
+    assert (found.calls, found.native_calls, found.failed) == (0, 1, 1)
+    assert "AssetError" in found.reason

@@ -55,7 +55,7 @@ def info(rows, device=0, allow_build=True):
         Input(tf.float32, (rows, 4), 1, 16 * rows),
         Input(tf.int32, (), 1, 4),
     )
-    return CallInfo(inputs, 2, device, STREAM, allow_build)
+    return CallInfo(inputs, (tf.float32, tf.int32), device, STREAM, allow_build)
 
 
 class Call:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
+from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2
+from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import InvalidArgumentError, ValidationError
 from tftrt_toolkit.validation import Gate, ValidationOptions, validate
 
@@ -88,6 +89,52 @@ def test_guilty_segments_are_demoted(original, inputs, tmp_path):
     assert len(report["segments"]) == len(before) - 1
     assert any(entry["reason"].startswith("validation: ") for entry in report["refused"])
     assert validate(original, tmp_path / "out", inputs).passed
+
+
+class Outliers(tf.Module):
+    """A sound part; and one with a feature so large that INT8 has no steps left for the others."""
+
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(0)
+        self.first = tf.Variable(rng.normal(0, 0.3, (16, 16)).astype(np.float32), name="first")
+        self.scale = np.ones(16, np.float32)
+        self.scale[0] = 1e4
+        last = rng.normal(0, 0.3, (16, 16)).astype(np.float32) / self.scale[:, None]
+        self.last = tf.Variable(last, name="last")
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 16), tf.float32, name="x")])
+    def serve(self, x):
+        x = tf.tanh(tf.matmul(x, self.first, name="first"))
+        x = tf.nn.relu(tf.matmul(x, self.first, name="second") + 0.5)
+        x = tf.matmul(x * self.scale, self.last, name="outliers")
+        return {"y": tf.tanh(x)}
+
+
+def test_an_int8_segment_is_demoted_and_the_others_keep_their_calibration(inputs, tmp_path):
+    model = Outliers()
+    tf.saved_model.save(model, str(tmp_path / "original"), {"serving_default": model.serve})
+    converter = TrtGraphConverterV2(
+        str(tmp_path / "original"),
+        use_dynamic_shape=True,
+        precision_mode="INT8",
+        options=ToolkitOptions(
+            native_ops=["Relu"],
+            input_shapes={"x": ShapeRange((1, 16), (32, 16), (32, 16))},
+            compute_capabilities=["8.9"],
+        ),
+    )
+    converter.convert(lambda: [{"x": inputs[0]}])
+    with pytest.raises(ValidationError, match="not saved: FAIL"):
+        converter.save(str(tmp_path / "out"), validate=Gate(input_fn=inputs))
+    converter.save(str(tmp_path / "out"), validate=Gate(input_fn=inputs, demote=True))
+    report = converter.report()
+    (reason,) = report["validation"]["demoted"].values()
+    assert "outliers" in reason
+    assert [segment["precision"] for segment in report["segments"]] == ["INT8"]
+    (asset,) = (tmp_path / "out" / "assets").iterdir()
+    ops = [node.op_type for node in AssetFile.open(asset).load_onnx().model.proto.graph.node]
+    assert ops.count("QuantizeLinear") >= 2
 
 
 def test_a_tolerance_that_nothing_meets(original, inputs, tmp_path):

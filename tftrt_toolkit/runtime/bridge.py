@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.errors import RuntimeLoadError
+from tftrt_toolkit.errors import InternalError, RuntimeLoadError
 
 ABI = 1
 MAX_RANK = 16
@@ -69,6 +69,8 @@ class CCall(ctypes.Structure):
 
     def allocate_output(self, index: int, shape: tuple[int, ...]) -> int:
         """Address of memory for an output whose shape wasn't known before; 0 if it is empty."""
+        if not 0 <= index < self.num_outputs:
+            raise InternalError(f"the op has {self.num_outputs} outputs, none of index {index}")
         dims = (c_int64 * len(shape))(*shape)
         address = self.allocate(ctypes.addressof(self), index, len(shape), dims)
         if self.outputs[index].bytes < 0:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tftrt_toolkit.errors import InternalError
+from tftrt_toolkit.asset import AssetFile
+from tftrt_toolkit.errors import AssetError, InternalError
 from tftrt_toolkit.runtime import bridge
 from tftrt_toolkit.runtime.bridge import CCall, CExecutor
 from tftrt_toolkit.runtime.loading import op_library
@@ -39,10 +40,15 @@ class CallInfo:
     """
 
     inputs: tuple[Input, ...]
-    num_outputs: int
+    outputs: tuple[tf.DType, ...]
     device: int | None
     stream: int
     allow_build: bool
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs the op has."""
+        return len(self.outputs)
 
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The inputs' shapes."""
@@ -64,6 +70,27 @@ class Prepared:
     output_shapes: Sequence[tuple[int, ...] | None]
     scratch_bytes: int = 0
     mode: int = bridge.EXECUTOR
+
+
+def require_interface(asset: AssetFile, call: CallInfo) -> None:
+    """Raise AssetError unless the asset's inputs and outputs are those of the op that is called.
+
+    Those of another would be read and written out of bounds.
+    """
+    for what, mine, theirs in (
+        ("inputs", asset.inputs, [one.dtype for one in call.inputs]),
+        ("outputs", asset.outputs, list(call.outputs)),
+    ):
+        found = [spec.dtype for spec in mine]
+        if found != theirs:
+            raise AssetError(
+                f"{asset.path}: it is another segment's, with {what} of {_names(found)} where the "
+                f"op has {_names(theirs)}"
+            )
+
+
+def _names(dtypes: Sequence[tf.DType]) -> str:
+    return ", ".join(dtype.name for dtype in dtypes) or "no dtype"
 
 
 class Executor(Protocol):
@@ -160,10 +187,9 @@ def _describe(call: CCall) -> CallInfo:
         view = call.inputs[index]
         dtype = tf.dtypes.as_dtype(view.dtype)
         inputs.append(Input(dtype, view.shape, view.data or 0, view.bytes))
+    outputs = (tf.dtypes.as_dtype(call.outputs[index].dtype) for index in range(call.num_outputs))
     device = call.device if call.device >= 0 else None
-    return CallInfo(
-        tuple(inputs), call.num_outputs, device, call.stream or 0, bool(call.allow_build)
-    )
+    return CallInfo(tuple(inputs), tuple(outputs), device, call.stream or 0, bool(call.allow_build))
 
 
 def _refuse(call: CCall, error: Exception) -> int:

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 
 from tftrt_toolkit.asset import AssetFile
-from tftrt_toolkit.errors import MissingDependencyError
+from tftrt_toolkit.errors import AssetError, MissingDependencyError
 from tftrt_toolkit.onnx_model import to_session
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.cuda_driver import copy_on_device
-from tftrt_toolkit.runtime.executor import CallInfo, Prepared
+from tftrt_toolkit.runtime.executor import CallInfo, Prepared, require_interface
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # ONNX Runtime takes no null address, not even of an empty tensor.
@@ -35,6 +35,7 @@ class OnnxRuntimeExecutor:
 
     def prepare(self, call: CallInfo) -> Prepared:
         """Make the device's session if there is none yet."""
+        require_interface(self._asset, call)
         key = (call.device, call.stream)
         with self._lock:
             if key not in self._sessions:
@@ -75,6 +76,12 @@ class Session:
             if spec.name in known
         ]
         self.outputs = [(spec.name, _element_type(spec.dtype)) for spec in asset.outputs]
+        declared = {
+            value.name: value.type.tensor_type.elem_type for value in model.proto.graph.output
+        }
+        for name, element in self.outputs:
+            if declared.get(name) != element:
+                raise AssetError(f"{asset.path}: its ONNX doesn't make the output {name!r}")
         self.run_options = onnxruntime.RunOptions()
         self.run_options.log_severity_level = 4  # what fails raises an error that says so
         # No CUDA graph. Unset, it is asked for at each run, and found missing the slow way.

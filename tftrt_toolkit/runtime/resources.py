@@ -200,6 +200,8 @@ def is_stock_asset(path: Path) -> bool:
 
     A record begins with its length in 8 bytes, and a checksum of these in 4.
     """
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(12)

@@ -14,7 +14,7 @@ from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError
 from tftrt_toolkit.manifest import PlanEntry
 from tftrt_toolkit.runtime.bridge import CCall
-from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared
+from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared, require_interface
 from tftrt_toolkit.runtime.selection import capability_of, misfit
 from tftrt_toolkit.runtime.tensorrt_engine import Engine
 
@@ -72,6 +72,7 @@ class TensorRtExecutor:
         """Find the engine and the profile for these shapes."""
         if call.device is None:
             raise DeclinedError("it runs on the CPU here, and TensorRT needs a GPU")
+        require_interface(self._asset, call)
         names = (spec.name for spec in self._asset.inputs)
         shapes = dict(zip(names, call.shapes(), strict=True))
         with self._lock:

@@ -18,11 +18,17 @@ import tensorflow as tf
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import TypedOnnx
 from tftrt_toolkit.asset import AssetFile
-from tftrt_toolkit.errors import SessionError
+from tftrt_toolkit.errors import AssetError, SessionError
 from tftrt_toolkit.onnx_model import run_session, to_session
 from tftrt_toolkit.precision import emulate
 from tftrt_toolkit.runtime.bridge import CCall
-from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared, install
+from tftrt_toolkit.runtime.executor import (
+    CallInfo,
+    DeclinedError,
+    Prepared,
+    install,
+    require_interface,
+)
 from tftrt_toolkit.validation.segments import EMULATION, NATIVE, Engine
 
 
@@ -45,6 +51,7 @@ class EmulatedExecutor:
         """Make the session if there is none yet; declines calls on a GPU."""
         if call.device is not None:
             raise DeclinedError("emulation runs on the CPU only")
+        require_interface(self._asset, call)
         with self._lock:
             if self._session is None:
                 self._model = emulate(self._load())
@@ -59,6 +66,8 @@ class EmulatedExecutor:
         for index, value in enumerate(outputs):
             value = np.asarray(value, order="C")  # keeps scalars scalars
             address = call.allocate_output(index, value.shape)
+            if value.nbytes != call.outputs[index].bytes:
+                raise AssetError(f"{self._asset.path}: output {index} is {value.dtype.name}")
             if value.nbytes:
                 ctypes.memmove(address, value.ctypes.data, value.nbytes)
 
