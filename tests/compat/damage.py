@@ -31,6 +31,8 @@ def recursive_function(meta_graph):
     function = native(meta_graph)
     call = function.node_def.add(name="again", op="PartitionedCall")
     call.attr["f"].func.name = function.signature.name
+    for name in ("Tin", "Tout"):
+        call.attr[name].list.SetInParent()
 
 
 def recursive_engine(meta_graph):
@@ -40,6 +42,11 @@ def recursive_engine(meta_graph):
     arguments = [argument.name for argument in native(meta_graph).signature.input_arg]
     again.input[:] = arguments[: len(again.input)]
     again.attr["segment_func"].func.name = native(meta_graph).signature.name
+
+
+def constant_without_value(meta_graph):
+    node = meta_graph.graph_def.node.add(name="nothing", op="Const")
+    node.attr["dtype"].type = types_pb2.DT_STRING
 
 
 def missing_function(meta_graph):
@@ -105,6 +112,7 @@ TOLD = [
     (absolute_asset, "isn't a plain file name"),
     (recursive_function, "calls itself"),
     (recursive_engine, "calls itself"),
+    (constant_without_value, "lacks its attribute 'value'"),
     (missing_function, "isn't in the model"),
     (two_functions_of_one_name, "two functions are called"),
     (cycle, "cycle through node"),

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.validation import faults, small_models
-from tftrt_toolkit.errors import InvalidArgumentError, ModelError
+from tftrt_toolkit.errors import InvalidArgumentError, ModelError, ValidationError
 from tftrt_toolkit.examples import validate_digits
 from tftrt_toolkit.precision import load_overrides
 from tftrt_toolkit.validation import ValidationOptions, to_text, validate
@@ -81,6 +81,17 @@ def test_emulation_in_a_process_of_its_own(models, tmp_path):
     report = validate(models / "original", faulty, small_models.batches(1), options=options)
     assert not report.passed
     assert set(report.executed.values()) == {"emulation"}
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_an_engine_that_cannot_be_emulated_is_no_pass(models, tmp_path, isolate):
+    """TensorFlow stands in for it, so the outputs would be right."""
+    faulty = shutil.copytree(models / "converted", tmp_path / "faulty")
+    first, second = sorted((faulty / "assets").iterdir())
+    first.write_bytes(second.read_bytes())
+    options = ValidationOptions(isolate=isolate)
+    with pytest.raises(ValidationError, match=f"{CONV} can't be emulated"):
+        validate(models / "original", faulty, small_models.batches(1), options=options)
 
 
 def test_a_changed_variable(models, tmp_path):

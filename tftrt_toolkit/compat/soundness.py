@@ -5,11 +5,14 @@ TensorFlow's loader checks some of this, late and in other words, and dies of so
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tftrt_toolkit.compat.engine_nodes import callees
+from tensorflow.python.framework import op_def_registry
+
+from tftrt_toolkit.compat.engine_nodes import OP, callees
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.graph import node_of
 
@@ -53,6 +56,12 @@ def _check_graph(where: str, nodes: Sequence[Any], arguments: Sequence[str]) -> 
     for node in nodes:
         if not node.name or not node.op:
             raise ModelError(f"the model is damaged: a node of {where} has no name or no op")
+        missing = _required_attributes(node.op) - set(node.attr)
+        if missing:
+            raise ModelError(
+                f"the model is damaged: node {node.name!r} of {where} lacks its attribute "
+                f"{min(missing)!r}"
+            )
         for name in node.input:
             if node_of(name) not in known:
                 raise ModelError(
@@ -65,6 +74,18 @@ def _check_graph(where: str, nodes: Sequence[Any], arguments: Sequence[str]) -> 
         for node in nodes
     }
     _check_acyclic(edges, lambda name: f"{where} has a cycle through node {name!r}")
+
+
+@functools.cache
+def _required_attributes(op: str) -> frozenset[str]:
+    """Attributes that have no default: TensorFlow dies of the fingerprint of a model without them.
+
+    None of ops that this TensorFlow doesn't know, nor of engines: TF-TRT's versions differ in them.
+    """
+    definition = None if op == OP else op_def_registry.get(op)
+    if definition is None:
+        return frozenset()
+    return frozenset(attr.name for attr in definition.attr if not attr.HasField("default_value"))
 
 
 def _check_results(name: str, function: Any, arguments: Sequence[str]) -> None:

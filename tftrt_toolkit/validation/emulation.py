@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,12 @@ import tensorflow as tf
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import TypedOnnx
 from tftrt_toolkit.asset import AssetFile
-from tftrt_toolkit.errors import AssetError, SessionError
+from tftrt_toolkit.errors import SessionError, ToolkitError, ValidationError
 from tftrt_toolkit.onnx_model import run_session, to_session
 from tftrt_toolkit.precision import emulate
 from tftrt_toolkit.runtime.bridge import CCall
-from tftrt_toolkit.runtime.executor import (
-    CallInfo,
-    DeclinedError,
-    Prepared,
-    install,
-    require_interface,
-)
-from tftrt_toolkit.validation.segments import EMULATION, NATIVE, Engine
+from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared, install
+from tftrt_toolkit.validation.segments import EMULATION, NATIVE, Engine, Execution
 
 
 class EmulatedExecutor:
@@ -42,7 +36,7 @@ class EmulatedExecutor:
 
         failure: the first error, after which TensorFlow runs the segment.
         """
-        self.failure: SessionError | None = None
+        self.failure: ToolkitError | None = None
         self._load = load
         self._lock = threading.Lock()
         self._session: Any = None
@@ -51,11 +45,10 @@ class EmulatedExecutor:
         """Make the session if there is none yet; declines calls on a GPU."""
         if call.device is not None:
             raise DeclinedError("emulation runs on the CPU only")
-        require_interface(self._asset, call)
         with self._lock:
             if self._session is None:
-                self._model = emulate(self._load())
                 with self._failures():
+                    self._model = emulate(self._load())
                     self._session = to_session(self._model, optimize=False)
         return Prepared(self._run, [None] * call.num_outputs)
 
@@ -63,13 +56,17 @@ class EmulatedExecutor:
         inputs = [call.inputs[index].to_numpy() for index in range(call.num_inputs)]
         with self._failures():
             outputs = run_session(self._session, self._model, inputs)
-        for index, value in enumerate(outputs):
-            value = np.asarray(value, order="C")  # keeps scalars scalars
-            address = call.allocate_output(index, value.shape)
-            if value.nbytes != call.outputs[index].bytes:
-                raise AssetError(f"{self._asset.path}: output {index} is {value.dtype.name}")
-            if value.nbytes:
-                ctypes.memmove(address, value.ctypes.data, value.nbytes)
+            if len(outputs) != call.num_outputs:
+                raise SessionError(f"it makes {len(outputs)} outputs, the op {call.num_outputs}")
+            for index, value in enumerate(outputs):
+                self._write(call, index, np.asarray(value, order="C"))  # keeps scalars scalars
+
+    def _write(self, call: CCall, index: int, value: np.ndarray) -> None:
+        address = call.allocate_output(index, value.shape)
+        if value.nbytes != call.outputs[index].bytes:
+            raise SessionError(f"its output {index} is {value.dtype.name}, the op's isn't")
+        if value.nbytes:
+            ctypes.memmove(address, value.ctypes.data, value.nbytes)
 
     def close(self) -> None:
         """Free the session."""
@@ -79,30 +76,38 @@ class EmulatedExecutor:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except SessionError as error:
+        except ToolkitError as error:
             self.failure = self.failure or error
             raise
 
 
 @contextlib.contextmanager
-def emulated(engines: Collection[Engine]) -> Iterator[Mapping[str, str]]:
-    """How each engine of a loaded SavedModel runs; while active, emulated where none runs here.
+def emulated(engines: Collection[Engine]) -> Iterator[Execution]:
+    """How the engines of a loaded SavedModel run; while active, emulated where none runs here.
 
     None is emulated where TensorFlow sees a GPU.
     """
     executed = chosen_executors(engines)
     bound = []
+    executors: dict[str, EmulatedExecutor] = {}
     if not tf.config.list_logical_devices("GPU"):
         for engine in engines:
             if executed[engine.name] != NATIVE or engine.asset is None:
                 continue
             asset = AssetFile.open(engine.asset)
             if asset.manifest.onnx is not None:
-                install(engine.resource, EmulatedExecutor(asset.load_onnx), hold=True)
+                executors[engine.name] = EmulatedExecutor(asset.load_onnx)
+                install(engine.resource, executors[engine.name], hold=True)
                 executed[engine.name] = EMULATION
                 bound.append((engine.resource, asset))
+
+    def check() -> None:
+        for name, executor in executors.items():
+            if executor.failure is not None:
+                raise ValidationError(f"{name} can't be emulated: {executor.failure}")
+
     try:
-        yield executed
+        yield Execution(executed, check)
     finally:
         for resource, asset in bound:
             runtime.bind(resource, asset)

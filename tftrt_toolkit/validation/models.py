@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +50,7 @@ class LocalModel:
         self.name = str(model) if isinstance(model, str | Path) else type(model).__name__
         self.directory = Path(model) if isinstance(model, str | Path) else None
         self.tags = tags
+        self.check: Callable[[], None] = lambda: None  # after each run; raises ValidationError
         self.loaded = load(self.directory, tags) if self.directory else model
         self.functions: dict[str, Any] = (
             dict(self.loaded.signatures)
@@ -69,9 +70,11 @@ class LocalModel:
                 for name, spec in self.signatures[key].inputs.items()
             }
             found = _by_name(self.functions[key](**tensors))
-            return {name: tensor.numpy() for name, tensor in found.items()}
+            arrays = {name: tensor.numpy() for name, tensor in found.items()}
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise ValidationError(error_line(error)) from error
+        self.check()
+        return arrays
 
 
 def load(directory: Path, tags: tuple[str, ...] = ("serve",)) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,18 @@ class Engine:
     name: str
     resource: str
     asset: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How the segments of a model run.
+
+    executed: segment -> "emulation", "native", "TensorFlow's TensorRT" or an executor's name.
+    check: raises ValidationError if one couldn't run so, and TensorFlow stood in for it.
+    """
+
+    executed: Mapping[str, str]
+    check: Callable[[], None] = lambda: None
 
 
 def engines_of(directory: Path, tags: Sequence[str]) -> dict[str, Engine]:

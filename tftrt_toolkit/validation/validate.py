@@ -110,9 +110,10 @@ def _opened(
         local = LocalModel(converted, options.tags)
         executed: Mapping[str, str] = {}
         if local.directory is not None:
-            executed = stack.enter_context(
+            execution = stack.enter_context(
                 running(local.directory, options.tags, emulate=options.emulate)
             )
+            local.check, executed = execution.check, execution.executed
         yield LocalModel(original, options.tags), local, executed
 
 

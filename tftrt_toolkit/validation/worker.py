@@ -164,5 +164,6 @@ def main(directory: str, tags: str, emulate: str) -> None:
     except ToolkitError as error:
         write_message(sink, {"error": str(error)}, {})
         return
-    with running(Path(directory), model.tags, emulate=emulate == "1") as executed:
-        serve(model, executed, source, sink)
+    with running(Path(directory), model.tags, emulate=emulate == "1") as execution:
+        model.check = execution.check
+        serve(model, execution.executed, source, sink)
