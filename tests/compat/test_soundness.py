@@ -3,6 +3,7 @@ import shutil
 import pytest
 from damage import TOLD
 from stock_models import MODELS
+from tensorflow.core.framework import types_pb2
 
 from tftrt_toolkit.compat import restore_native
 from tftrt_toolkit.errors import ModelError
@@ -30,8 +31,11 @@ def test_a_damaged_model_is_refused_in_one_line(damage, reason, tmp_path):
 def test_loops_of_tensorflow_1_are_no_cycles(tmp_path):
     def loop(meta_graph):
         add = meta_graph.graph_def.node.add
-        add(name="merge", op="Merge", input=["x", "next"])
-        add(name="next", op="NextIteration", input=["merge"])
+        merge = add(name="merge", op="Merge", input=["x", "next"])
+        step = add(name="next", op="NextIteration", input=["merge"])
+        for node in (merge, step):
+            node.attr["T"].type = types_pb2.DT_FLOAT
+        merge.attr["N"].i = 2
 
     restore_native(damaged(tmp_path, "v1_inline_engine", loop), tmp_path / "out")
 
