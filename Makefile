@@ -34,9 +34,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Everything that is generated from code; a test fails when one of them is stale.
+# What is generated from code, and the site in site/; a test fails where one is stale or warns.
 docs: $(VENV)/.installed
 	$(BIN)/python -m tftrt_toolkit.support.table
+	$(BIN)/python scripts/error_table.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir site
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 is needed: make PYTHON=/path/to/python3.11" if sys.version_info[:2] < (3, 11) else 0)'
@@ -51,4 +53,4 @@ $(VENV_TF217)/.installed:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_TF217) .matrix build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_TF217) .matrix build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -57,8 +57,10 @@ def convert_function(
         need it (or a calibration file), FP16 and BF16 take it.
       input_fn: yields batches of the shapes to build engines for, where `options.input_shapes`
         doesn't give their ranges.
-      precision_mode, use_dynamic_shape, dynamic_shape_profile_strategy, minimum_segment_size,
-        options: as for TrtGraphConverterV2; `options.signature_keys` has no meaning here.
+      precision_mode: see `TrtPrecisionMode`.
+      use_dynamic_shape: as for TrtGraphConverterV2, and so are `dynamic_shape_profile_strategy` and
+        `minimum_segment_size`.
+      options: this toolkit's own; `signature_keys` has no meaning here.
 
     Raises:
       ValueError: the function or an argument can't be used; the message says why.

@@ -56,7 +56,8 @@ def validate(
     """Compare a converted model with its original on the same inputs.
 
     Args:
-      original, converted: a SavedModel's directory, a loaded one, or a concrete function.
+      original: a SavedModel's directory, a loaded one, or a concrete function.
+      converted: likewise.
       input_fn: an input function or iterable of batches (arrays, lists, tuples or dicts, as for
         conversion; pairs with labels if `options.labelled`), a `tf.data.Dataset`, or a directory of
         .npz, TFRecord or image files; a dict of these by signature; None: random inputs.
