@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 import time
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from absl import logging
 from tftrt_toolkit.batch.state import Record, StateDirectory
 from tftrt_toolkit.batch.work import Work, failed
 from tftrt_toolkit.errors import MissingDependencyError, RuntimeLoadError
+
+_REACH_S = 10.0
 
 
 class RayRunner:
@@ -37,12 +40,13 @@ class RayRunner:
         self._owned = not ray.is_initialized()
         if self._owned:
             try:
+                _reach(address)
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, ValueError) as error:
+            except (OSError, ValueError, ray.exceptions.RayError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise RuntimeLoadError(
-                    f"no Ray cluster answers at {address!r}: start one with `ray start --head` "
-                    f"({reason})"
+                    f"no Ray cluster answers at {address!r} ({reason}): start one with "
+                    "`ray start --head`"
                 ) from error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         # More than the largest machine has would wait for ever.
@@ -98,8 +102,16 @@ class RayRunner:
         return record
 
 
+def _reach(address: str) -> None:
+    """Raise OSError where nothing listens at HOST:PORT; Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _REACH_S).close()
+
+
 def _task(work: Work, state: StateDirectory, cores: int) -> Record:
     """What runs on the cluster: the job, its messages in its log."""
+    import ray
     import tensorflow as tf
 
     from tftrt_toolkit.batch.convert import run_job
@@ -109,4 +121,5 @@ def _task(work: Work, state: StateDirectory, cores: int) -> Record:
     with state.log(work.job.name).open("wb") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    print(f"Ray node {ray.get_runtime_context().get_node_id()}", flush=True)
     return run_job(work.job, work.key, state)
