@@ -16,7 +16,7 @@ ABOVE = {
     "pipeline", "engines", "calibrating", "typed_segments", "accuracy_budget", "shape_search",
     "conversion", "converter", "function_converter", "onnx_engines", "report", "__init__",
     "validation", "cli", "examples", "keras", "compat", "targets", "serving", "tuning",
-    "batch",
+    "batch", "model_calibration",
 }  # fmt: skip
 
 

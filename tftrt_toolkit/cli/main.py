@@ -11,6 +11,7 @@ from tftrt_toolkit.cli.common import EXIT_OK, EXIT_USAGE
 COMMANDS = {
     "batch": ("batch_convert", "Convert every model of a manifest, in parallel."),
     "build": ("build_engines", "Build plans for more GPUs into a converted model."),
+    "calibrate": ("calibrate", "Write a calibration file for INT8 and FP8."),
     "convert": ("convert_saved_model", "Convert a SavedModel to one with TensorRT engines."),
     "inspect": ("inspect_model", "Tell what a converted SavedModel holds."),
     "migrate": ("migrate_saved_model", "Bring an older TF-TRT's model to today's TensorFlow."),

@@ -1,0 +1,137 @@
+"""The command as a process: files that a conversion takes, merged files, bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.validation import small_models
+from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
+from tftrt_toolkit.cli.input_function import import_function, limited
+from tftrt_toolkit.errors import CalibrationError, InvalidArgumentError
+from tftrt_toolkit.model_calibration import merge_calibrations
+from tftrt_toolkit.precision import load_calibrations
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = [str(ROOT / "scripts" / "calibrate.py")]
+TFTRT = ["-m", "tftrt_toolkit.cli.main", "calibrate"]
+
+
+def run(directory, *flags, program=SCRIPT):
+    return subprocess.run(
+        [sys.executable, *program, *flags],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
+        timeout=300,
+    )
+
+
+def last_line(result):
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+FUNCTION = """
+import numpy as np
+
+def batches():
+    for index in range(9):
+        yield np.full((2, 8, 8, 1), index, np.float32)
+
+answer = 42
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A model, its inputs as files and as a function, and a calibration file of each."""
+    directory = tmp_path_factory.mktemp("calibrate")
+    small_models.save(directory / "model")
+    (directory / "data").mkdir()
+    for index, images in enumerate(small_models.batches(3)):
+        np.savez(directory / "data" / f"{index}.npz", images=images)
+    (directory / "data_function.py").write_text(FUNCTION)
+    first = run(
+        directory,
+        "--input_saved_model_dir=model", "--inputs=data", "--max_batches=2", "--output=first.json"
+    )  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    assert "32 samples in 2 batches" in first.stdout
+    both = run(
+        directory,
+        "--input_saved_model_dir=model", "--input_fn=data_function:batches", "--max_batches=3",
+        "--merge=first.json", "--output=both.json", program=TFTRT,
+    )  # fmt: skip
+    assert both.returncode == 0, both.stderr
+    assert last_line(both) == "saved both.json"
+    return directory
+
+
+def test_new_data_are_added_to_those_of_a_file(directory):
+    (first,) = load_calibrations(directory / "first.json").values()
+    (both,) = load_calibrations(directory / "both.json").values()
+    assert (first.batches, both.batches) == (2, 5)
+    assert both.samples == 32 + 6
+    assert max(both.ranges().values()) > max(first.ranges().values())
+    (twice,) = merge_calibrations([directory / "first.json"] * 2).values()
+    assert twice.batches == 4
+
+
+def test_a_conversion_takes_the_file(directory):
+    options = ToolkitOptions(calibration_file=directory / "both.json")
+    converter = TrtGraphConverterV2(
+        str(directory / "model"), use_dynamic_shape=True, precision_mode="INT8", options=options
+    )
+    converter.convert()
+    (segment,) = converter.report()["segments"]
+    assert segment["ranges"] == {"source": "file", "batches": 5, "samples": 38}
+
+
+def test_files_of_different_models_do_not_add_up(directory, tmp_path):
+    text = (directory / "first.json").read_text()
+    (name,) = load_calibrations(directory / "first.json")
+    model = load_calibrations(directory / "first.json")[name].model
+    (tmp_path / "other.json").write_text(text.replace(model, "0" * len(model)))
+    with pytest.raises(CalibrationError, match=r"other\.json: .*different models"):
+        merge_calibrations([directory / "first.json", tmp_path / "other.json"])
+
+
+def test_bad_input_is_one_line_and_writes_nothing(directory):
+    flags = ("--input_saved_model_dir=model", "--output=bad.json")
+    for more, code, message in (
+        (["--inputs=nowhere"], 1, "nowhere is no directory"),
+        ([], 2, "--input_saved_model_dir goes with --inputs or --input_fn"),
+    ):
+        result = run(directory, *flags, *more)
+        assert (result.returncode, result.stdout) == (code, "")
+        assert message in last_line(result)
+    assert not (directory / "bad.json").exists()
+
+
+def test_input_functions(directory, monkeypatch):
+    monkeypatch.chdir(directory)
+    for spec in ("data_function:batches", f"{directory}/data_function.py:batches"):
+        assert len(list(limited(import_function(spec), 4)())) == 4
+    assert len(list(limited(import_function(spec), None)())) == 9
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("batches", "not of the form"),
+        ("nowhere.py:f", r"no file nowhere\.py"),
+        ("no_such_module:f", "no module 'no_such_module'"),
+        ("no_such.module:f", r"no module 'no_such\.module'"),
+        ("data_function:missing", "no function 'missing'"),
+        ("data_function:answer", "no function 'answer'"),
+    ],
+)
+def test_bad_input_functions(directory, monkeypatch, spec, message):
+    monkeypatch.chdir(directory)
+    with pytest.raises(InvalidArgumentError, match=message):
+        import_function(spec)
