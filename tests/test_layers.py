@@ -14,6 +14,7 @@ STAGES = {
 # The modules above the stages: only they may import several.
 ABOVE = {
     "pipeline", "engines", "calibrating", "typed_segments", "accuracy_budget", "shape_search",
+    "typed_fallback",
     "conversion", "converter", "function_converter", "onnx_engines", "report", "__init__",
     "validation", "cli", "examples", "keras", "compat", "targets", "serving", "tuning",
     "batch", "model_calibration",

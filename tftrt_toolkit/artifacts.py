@@ -165,6 +165,29 @@ class TypedOnnx:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scaling:
+    """A tensor is divided by `scale`, which broadcasts against it, rounded, and scaled back."""
+
+    target: str  # "INT8", "FP8", or "LOW" for the low type of the rounding
+    scale: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """Where a segment's native function rounds, to give its engine's numbers.
+
+    low: float16 or bfloat16. outputs: tensors that are rounded to it where they are made. inputs:
+    (node, index) of node inputs that are. quantized: (node, index) -> how that input is rounded
+    between scales.
+    """
+
+    low: tf.DType
+    outputs: frozenset[str]
+    inputs: frozenset[tuple[str, int]]
+    quantized: Mapping[tuple[str, int], Scaling]
+
+
+@dataclasses.dataclass(frozen=True)
 class ShapeRange:
     """Least, best-tuned and greatest shape of one input; for a shape tensor, of its values."""
 

@@ -12,6 +12,7 @@ from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.pipeline import ConvertedSignature, SignaturePipeline
 from tftrt_toolkit.progress import Stages
 from tftrt_toolkit.settings import Settings
+from tftrt_toolkit.typed_fallback import rounding_of
 
 # Each round takes what the builder refused out of its segments.
 _MAX_BUILD_ROUNDS = 4
@@ -83,8 +84,19 @@ class Conversion:
                 if mine:
                     self.signatures[index] = flow.run()
         self.require_engines()
+        self._round_fallbacks(engine_set)
         engine_set.bind()
         self.engines = engine_set
+
+    def build(self, input_fn: inputs.DataSource, tune: bool = False) -> None:
+        """Build engines of the first signature for the shapes that `input_fn` yields.
+
+        Calibration that waited for it comes first. tune: as for `EngineSet.build`.
+        """
+        assert self.engines is not None
+        if self.engines.type_pending(self.signatures[0]):
+            self._round_fallbacks(self.engines)
+        self.engines.build(self.signatures[0], input_fn, tune)
 
     def demote(self, reasons: Mapping[str, str]) -> None:
         """Take segments back into TensorFlow, and segment, build and bind again.
@@ -114,6 +126,24 @@ class Conversion:
         report.write_detailed(summary, self._settings.environment.detailed_report)
         full = self._settings.options.require_full_conversion
         report.require_engines(summary, self._name, full)
+
+    def _round_fallbacks(self, engine_set: EngineSet) -> None:
+        """Let native functions round as their engines do, where that is asked for."""
+        if not self._settings.options.typed_fallback:
+            return
+        for index, signature in enumerate(self.signatures):
+            roundings = {}
+            for engine in engine_set.of(signature):
+                graph = signature.graphs[engine.segment.graph]
+                rounding = (
+                    rounding_of(engine.typed, graph, engine.segment) if engine.typed else None
+                )
+                if rounding is not None:
+                    roundings[engine.segment.name] = rounding
+            if roundings:
+                rounded = self._flows[index].with_roundings(signature, roundings)
+                engine_set.move(signature, rounded)
+                self.signatures[index] = rounded
 
     def _attributes(self) -> EngineAttributes:
         params = self._settings.params

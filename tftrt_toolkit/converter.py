@@ -123,7 +123,7 @@ class TrtGraphConverterV2(ConverterBase):
             raise RuntimeError("build() needs input_fn, to know the shapes to build engines for")
         if self._conversion.engines is None:
             raise RuntimeError("convert() must be called before build()")
-        self._conversion.engines.build(self._conversion.signatures[0], input_fn, tune)
+        self._conversion.build(input_fn, tune)
         self._build_called = True
 
     def save(

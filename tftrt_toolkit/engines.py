@@ -24,6 +24,7 @@ from tftrt_toolkit.engine import (
     report_kernels,
 )
 from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError
+from tftrt_toolkit.graph import origin_of
 from tftrt_toolkit.inputs import DataSource
 from tftrt_toolkit.manifest import TunedExecutor
 from tftrt_toolkit.pipeline import Candidate, ConvertedSignature, observe
@@ -67,18 +68,10 @@ class Engine:
 
     @property
     def blamed_nodes(self) -> list[str]:
-        """The segment's TensorFlow nodes that the builder's refusal names, if any.
-
-        An ONNX node is named after the TensorFlow node that it came from, with suffixes.
-        """
+        """The segment's TensorFlow nodes that the builder's refusal names, if any."""
         known = set(self.segment.nodes)
-        found = []
-        for name in self.refusal.nodes if self.refusal else ():
-            while name and name not in known:
-                name = name.rpartition("_")[0]
-            if name:
-                found.append(name)
-        return found
+        origins = (origin_of(name, known) for name in (self.refusal.nodes if self.refusal else ()))
+        return [origin for origin in origins if origin is not None]
 
     @property
     def islands(self) -> tuple[Island, ...]:
@@ -158,9 +151,19 @@ class EngineSet:
             if calibration_data:
                 self.typer.calibrate(signature, calibration_data)
             self.typer.type_signature(signature)
-            for engine in self._of(signature):
+            for engine in self.of(signature):
                 self._complete(engine, known.get(engine.segment.name))
         return [engine for engine in self.engines if engine.refusal]
+
+    def of(self, signature: ConvertedSignature) -> list[Engine]:
+        """A signature's engines."""
+        resources = set(signature.converted.resources.values())
+        return [engine for engine in self.engines if engine.resource in resources]
+
+    def move(self, signature: ConvertedSignature, to: ConvertedSignature) -> None:
+        """Let a signature's engines run another function of the same segments."""
+        for engine in self.of(signature):
+            engine.resource = to.converted.resources[engine.segment.name]
 
     def bind(self) -> None:
         """Write the asset files and hand them to the live functions' engine ops."""
@@ -186,6 +189,17 @@ class EngineSet:
         if self._settings.options.sparse_weights:
             engine.sparsity = check_sparsity(engine.candidate.onnx)
 
+    def type_pending(self, signature: ConvertedSignature) -> bool:
+        """Calibrate and type a signature that waited for `build`; whether it did."""
+        data = self._pending.pop(signature.key, None)
+        if data is None:
+            return False
+        self.typer.calibrate(signature, data)
+        self.typer.type_signature(signature)
+        for engine in self.of(signature):
+            self._take_typed(engine)
+        return True
+
     def build(
         self, signature: ConvertedSignature, input_fn: DataSource, tune: bool = False
     ) -> None:
@@ -203,12 +217,7 @@ class EngineSet:
             raise RuntimeError(
                 "input_fn yields no batch that reaches an engine: yield at least one"
             )
-        pending = self._pending.pop(signature.key, None)
-        if pending:
-            self.typer.calibrate(signature, pending)
-            self.typer.type_signature(signature)
-        for engine, record in zip(self._of(signature), records, strict=True):
-            self._take_typed(engine)
+        for engine, record in zip(self.of(signature), records, strict=True):
             if record.calls:
                 self._build(engine, record.observations)
         self.bind()
@@ -216,7 +225,7 @@ class EngineSet:
             self._tune(signature, distinct)
 
     def _tune(self, signature: ConvertedSignature, shapes: Sequence[Batch]) -> None:
-        engines = self._of(signature)
+        engines = self.of(signature)
         assets = {engine.resource: AssetFile.open(self._path(engine)) for engine in engines}
         with self._stages.stage("tune", signature.key):
             winners = tune_function(signature.converted.function, shapes, assets)
@@ -234,10 +243,6 @@ class EngineSet:
             tuned = on_any_machine(engine.tuned)
             self._write(engine, paths[engine.resource], plans=(), tuned=tuned)
         return paths
-
-    def _of(self, signature: ConvertedSignature) -> list[Engine]:
-        resources = set(signature.converted.resources.values())
-        return [engine for engine in self.engines if engine.resource in resources]
 
     def _build(self, engine: Engine, observations: Sequence[Observation]) -> None:
         """Build one segment's plans; a refusal is kept as the reason why it stays native."""

@@ -80,9 +80,9 @@ def convert_function(
     engines = EngineSet(settings, stages)
     conversion.analyze({"function": function})
     conversion.prepare(engines, calibration_input_fn)
-    signature = conversion.signatures[0]
     if input_fn is not None:
-        engines.build(signature, input_fn)
+        conversion.build(input_fn)
+    signature = conversion.signatures[0]
     converted = signature.converted.function
     converted.engines = engines  # whose files are gone once it is
     resources = tuple(signature.converted.resources.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from tftrt_toolkit.errors import InternalError
@@ -33,6 +33,13 @@ def data_inputs(node: Any) -> Iterator[str]:
 def control_inputs(node: Any) -> Iterator[str]:
     """Nodes that must run before a NodeDef."""
     return (node_of(name) for name in node.input if is_control(name))
+
+
+def origin_of(name: str, known: Container[str]) -> str | None:
+    """The node among `known` that an ONNX node, named after it with suffixes, came from."""
+    while name and name not in known:
+        name = name.rpartition("_")[0]
+    return name or None
 
 
 def sources_of(node: Any) -> Iterator[str]:

@@ -103,6 +103,8 @@ class ToolkitOptions:
     max_error: keep as few nodes in a higher precision as it takes for the worst output's relative
       root mean squared error, in emulation on calibration data, to be at most this. metric: measure
       the loss of this metric instead.
+    typed_fallback: let the segments' native functions round as their engines do, so that a fallback
+      gives the engine's numbers. (What convert() returned doesn't, if calibration waits for build.)
     sparse_weights: let the builder use kernels for weights of 2:4 sparsity, and report which are.
     report_kernels: build quantized segments once more to tell which of their quantized nodes
       reached an INT8 or FP8 kernel.
@@ -126,6 +128,7 @@ class ToolkitOptions:
     precision_file: Path | None = None
     max_error: float | None = None
     metric: LabelledMetric | None = None
+    typed_fallback: bool = False
     sparse_weights: bool = False
     report_kernels: bool = False
     show_progress: bool = False

@@ -17,7 +17,15 @@ import tensorflow as tf
 from absl import logging
 
 from tftrt_toolkit import runtime
-from tftrt_toolkit.artifacts import FrozenGraph, OnnxModel, Refusal, Sample, Segment, Segmentation
+from tftrt_toolkit.artifacts import (
+    FrozenGraph,
+    OnnxModel,
+    Refusal,
+    Rounding,
+    Sample,
+    Segment,
+    Segmentation,
+)
 from tftrt_toolkit.assemble import ConvertedFunction, EngineAttributes, assemble_function
 from tftrt_toolkit.check import verify_segment
 from tftrt_toolkit.errors import InputError, InternalError
@@ -157,10 +165,24 @@ class SignaturePipeline:
                 segmentations[name] = segment_graph(graph, refusals, segment_rules, index)
         return segmentations
 
-    def _assemble(self, segmentations: Mapping[str, Segmentation]) -> ConvertedFunction:
+    def with_roundings(
+        self, signature: ConvertedSignature, roundings: Mapping[str, Rounding]
+    ) -> ConvertedSignature:
+        """The signature assembled anew, its segments' native functions rounding as they should.
+
+        roundings: segment name -> where it rounds. The new function has resources of its own.
+        """
+        converted = self._assemble(signature.segmentations, roundings)
+        return dataclasses.replace(signature, converted=converted)
+
+    def _assemble(
+        self,
+        segmentations: Mapping[str, Segmentation],
+        roundings: Mapping[str, Rounding] | None = None,
+    ) -> ConvertedFunction:
         with self._stages.stage("assemble", self._key):
             segments = {name: result.segments for name, result in segmentations.items()}
-            return assemble_function(self._frozen, segments, self._attributes)
+            return assemble_function(self._frozen, segments, self._attributes, roundings)
 
     def _observe(self, converted: ConvertedFunction) -> list[Record]:
         """Run the converted function natively; what no run reaches is sampled by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.params import (
     Environment,
     ToolkitOptions,
@@ -36,6 +37,8 @@ class Settings:
     ) -> Settings:
         """Check and normalise; raises InvalidArgumentError."""
         check_params(params)
+        if options.typed_fallback and params.precision_mode.upper() == "INT4":
+            raise InvalidArgumentError("typed_fallback knows no INT4 weights: leave it out")
         return cls(
             params=params._replace(precision_mode=params.precision_mode.upper()),
             options=options,

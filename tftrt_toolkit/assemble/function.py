@@ -11,6 +11,7 @@ from tftrt_toolkit.artifacts import (
     EngineAttributes,
     FrozenFunction,
     FrozenGraph,
+    Rounding,
     Segment,
 )
 from tftrt_toolkit.assemble.engine_node import engine_node
@@ -30,15 +31,17 @@ def assemble_function(
     frozen: FrozenFunction,
     segments: Mapping[str, Sequence[Segment]],
     attributes: EngineAttributes,
+    roundings: Mapping[str, Rounding] | None = None,
 ) -> ConvertedFunction:
     """A live function in which each segment is a TRTEngineOp node.
 
     segments: graph name -> its segments, for the function's graph and for any of its bodies.
+    roundings: segment name -> where its native function rounds; the others' are left as they are.
     The nodes' resources are named `<TRTEngineOp_000_000>@<id>` with an id of this call, and so are
     all functions, so that no two conversions collide. The function runs natively until engines
     are bound to its resources; the op library must be loaded (`runtime.load_ops`).
     """
-    assembler = _Assembler(frozen.graph, segments, attributes)
+    assembler = _Assembler(segments, attributes, roundings or {})
     draft = assembler.assemble(frozen.graph)
     name = f"converted_{frozen.graph.name}_{assembler.uid}"
     function = function_like(frozen.function, name, draft, frozen.captures)
@@ -52,9 +55,9 @@ class _Assembler:
 
     def __init__(
         self,
-        graph: FrozenGraph,
         segments: Mapping[str, Sequence[Segment]],
         attributes: EngineAttributes,
+        roundings: Mapping[str, Rounding],
     ) -> None:
         """Start with nothing assembled."""
         self.uid = secrets.token_hex(4)
@@ -62,6 +65,7 @@ class _Assembler:
         self.resources: dict[str, str] = {}
         self._by_graph = segments
         self._attributes = attributes
+        self._roundings = roundings
         self._made: dict[str, Any] = {}  # new functions by their name
 
     def assemble(self, graph: FrozenGraph) -> Draft:
@@ -117,7 +121,8 @@ class _Assembler:
         self.segments.append(segment)
         self.resources[segment.name] = resource
         name = f"{segment.name}_{self.uid}_native_segment"
-        function = native_function(graph, segment, name, library)
+        rounding = self._roundings.get(segment.name)
+        function = native_function(graph, segment, name, library, rounding)
         rename_calls(function.node_def, names)
         self._made[name] = function
         return engine_node(graph, segment, function, resource, self._attributes)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.artifacts import FrozenFunction, FrozenGraph, Segment
+from tftrt_toolkit.artifacts import FrozenFunction, FrozenGraph, Rounding, Segment
 from tftrt_toolkit.assemble.live import import_graph
+from tftrt_toolkit.assemble.rounding import rounded_nodes
 from tftrt_toolkit.errors import InternalError
 from tftrt_toolkit.functions import Draft, function_of_graph, reachable_functions
 from tftrt_toolkit.graph import is_control, node_of, tensor_of
@@ -27,13 +28,24 @@ def weight_arguments(graph: FrozenGraph, segment: Segment) -> tuple[str, ...]:
 
 
 def native_function(
-    graph: FrozenGraph, segment: Segment, name: str, library: Mapping[str, Any]
+    graph: FrozenGraph,
+    segment: Segment,
+    name: str,
+    library: Mapping[str, Any],
+    rounding: Rounding | None = None,
 ) -> Any:
-    """The segment as a FunctionDef `name`, of its inputs and then of its `weight_arguments`."""
-    nodes = _nodes_of(graph, segment)
+    """The segment as a FunctionDef `name`, of its inputs and then of its `weight_arguments`.
+
+    rounding: where it rounds as its engine does; None: nowhere.
+    """
     readers = {weight: graph.weights[weight].reader for weight in segment.weights}
+    nodes = [readers.get(node.name, node) for node in _nodes_of(graph, segment)]
+    moved: Mapping[str, str] = {}
+    if rounding is not None:
+        nodes, moved = rounded_nodes(nodes, rounding)
     extra = weight_arguments(graph, segment)
-    draft, inner = _isolate(graph, segment, [readers.get(node.name, node) for node in nodes], extra)
+    draft, inner = _isolate(graph, segment, nodes, extra)
+    draft.results = tuple(moved.get(result, result) for result in draft.results)
     return function_of_graph(name, inner, draft, library)
 
 

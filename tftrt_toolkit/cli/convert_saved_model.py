@@ -94,6 +94,9 @@ _LABELLED = flags.DEFINE_string("labelled_data", None, "Directory of files with 
 _OUTPUT_NAME = flags.DEFINE_string("main_output", None, "The output that labels belong to.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "Of records and images.")
 _IMAGE_RANGE = flags.DEFINE_list("image_range", ["0", "1"], "Values of black and white in images.")
+_FALLBACK = flags.DEFINE_bool(
+    "typed_fallback", False, "TensorFlow rounds as the engines do where it runs in their place."
+)
 _SPARSE = flags.DEFINE_bool("sparse_weights", False, "Use and report weights of 2:4 sparsity.")
 _KERNELS = flags.DEFINE_bool(
     "report_kernels", False, "Report which quantized nodes reached an INT8 or FP8 kernel."
@@ -173,6 +176,7 @@ def _options() -> ToolkitOptions:
         precision_file=_path(_PRECISION_FILE.value),
         max_error=_MAX_ERROR.value,
         metric=_metric(),
+        typed_fallback=_FALLBACK.value,
         sparse_weights=_SPARSE.value,
         report_kernels=_KERNELS.value,
         show_progress=True,
