@@ -19,7 +19,7 @@ def functional(keras):
 def sequential(keras):
     layers = keras.layers
     return keras.Sequential(
-        [layers.Flatten(), layers.Dense(16, activation="relu"), layers.Dense(2)]
+        [layers.Flatten(), layers.Dense(16, activation="relu"), layers.Dense(2, name="scores")]
     )
 
 

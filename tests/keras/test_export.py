@@ -52,6 +52,7 @@ def test_a_functional_model_with_engines_built_and_validated(keras, tmp_path):
     assert {metric["name"] for metric in result["metrics"]} >= {"accuracy"}
     written = json.loads((tmp_path / "out/assets.extra/tftrt_report.json").read_text())
     assert written["validation"]["passed"]
+    assert set(tftrt_toolkit.load(tmp_path / "out").signatures) == {"serving_default"}
     expected = model(IMAGES[:5], training=False)
     for directory in ("out", "plain"):
         found = run(tmp_path / directory, images=IMAGES[:5])
@@ -64,8 +65,8 @@ def test_sequential_and_subclassed_models_that_were_called(keras, tmp_path):
     model(IMAGES[:2])
     (name,) = export(model, tmp_path / "sequential", batch_sizes=(1, 2, 4)).inputs
     found = run(tmp_path / "sequential", **{name: IMAGES[:7]})
-    (scores,) = found.values()
-    np.testing.assert_allclose(scores, model(IMAGES[:7]), rtol=1e-4, atol=1e-5)
+    assert set(found) == {"scores"}
+    np.testing.assert_allclose(found["scores"], model(IMAGES[:7]), rtol=1e-4, atol=1e-5)
 
     model = subclassed(keras)
     inputs = {"image": IMAGES[:3], "bias": np.ones((3, 2), np.float32)}

@@ -67,13 +67,14 @@ def _segment(segment: Mapping[str, Any], detailed: bool) -> Iterator[str]:
 
 
 def _reasons(description: Mapping[str, Any]) -> Iterator[str]:
-    found = [f"{one['op']} x{one['count']}: {one['reason']}" for one in description["refused"]]
-    found += [one["reason"] for one in description["dropped"]]
-    found += [*description["merges"], *description["notes"]]
-    if found:
-        yield ""
-        yield "not converted:"
-        yield from (f"  {reason}" for reason in found)
+    refused = [f"{one['op']} x{one['count']}: {one['reason']}" for one in description["refused"]]
+    dropped = [one["reason"] for one in description["dropped"]]
+    notes = [*description["merges"], *description["notes"]]
+    for title, found in (("not converted", refused + dropped), ("notes", notes)):
+        if found:
+            yield ""
+            yield f"{title}:"
+            yield from (f"  {reason}" for reason in found)
 
 
 def _tensor(spec: Mapping[str, Any]) -> str:

@@ -42,8 +42,8 @@ def export(model: Any, directory: str | Path, **arguments: Any) -> Exported:
 
     Takes models of Keras 3 (with its TensorFlow backend) and of tf_keras 2, functional, sequential
     and subclassed. The model is traced for inference. Its inputs are named by its `Input`s or the
-    keys of its argument, its outputs by a functional model's output layers or the keys of its
-    result, else `output_0` and so on.
+    keys of its argument, its outputs by the keys of its result or the output layers of a functional
+    or sequential model, else `output_0` and so on.
 
     Args:
       model: a built `keras.Model` or `tf_keras.Model`.

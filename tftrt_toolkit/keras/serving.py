@@ -43,7 +43,7 @@ class ServingModel:
         """Write a plain SavedModel, with the signature `serving_default`."""
         archive = importlib.import_module(f"{self.keras}.export").ExportArchive()
         archive.track(self.model)
-        archive.add_endpoint("serve", self.function)
+        archive.add_endpoint("serving_default", self.function)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints every endpoint
             archive.write_out(str(directory))
 
@@ -53,8 +53,8 @@ def serving_model(model: Any, input_signature: Any = None) -> ServingModel:
 
     input_signature: structure of the model's argument with anything at its leaves that has a shape
       and a dtype; None: what a functional model declares, or what another was built with.
-    Inputs are named by the model's `Input`s or the argument's keys, outputs by a functional model's
-    output layers or the result's keys, else `output_0` and so on.
+    Inputs are named by the model's `Input`s or the argument's keys, outputs by the result's keys or
+    a functional or sequential model's output layers, else `output_0` and so on.
 
     Raises InvalidArgumentError if it is no Keras model, ModelError if its inputs aren't known.
     """
@@ -173,13 +173,20 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
 
 def _by_name(model: Any, outputs: Any) -> dict[str, tf.Tensor]:
     leaves = list(_leaves(outputs))
-    known = list(getattr(model, "output_names", None) or ())
+    known = _layer_names(model)
     if len(known) != len(leaves):
         known = [""] * len(leaves)
     names: dict[str, None] = {}
     for index, ((key, _), own) in enumerate(zip(leaves, known, strict=True)):
         _unique(key or own or f"output_{index}", names)
     return {name: tf.convert_to_tensor(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
+
+
+def _layer_names(model: Any) -> list[str]:
+    """The output layers, of models that are made of layers."""
+    if any(base.__name__ == "Sequential" for base in type(model).__mro__):
+        return [model.layers[-1].name]
+    return list(getattr(model, "output_names", None) or ())
 
 
 def as_name(text: Any) -> str:
