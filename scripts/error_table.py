@@ -32,7 +32,7 @@ _BUILTINS = {
     "RuntimeError": "The order of calls, as in stock TF-TRT; and, in the log, why an executor "
     "leaves a segment to another or to TensorFlow.",
 }
-_ASKS = re.compile(r"\b(must|give|use|set|name one|needs? .* or later)\b")
+_ASKS = re.compile(r"\b(must|is not of the form|give|use|set|name one|needs? .* or later)\b")
 
 
 def error_classes() -> dict[str, str]:
