@@ -46,7 +46,33 @@ def native_function(
     extra = weight_arguments(graph, segment)
     draft, inner = _isolate(graph, segment, nodes, extra)
     draft.results = tuple(moved.get(result, result) for result in draft.results)
-    return function_of_graph(name, inner, draft, library)
+    function = function_of_graph(name, inner, draft, library)
+    _describe_variables(function, graph, segment, extra)
+    return function
+
+
+def _describe_variables(
+    function: Any, graph: FrozenGraph, segment: Segment, arguments: Sequence[str]
+) -> None:
+    """Say which shape each variable has behind its handle.
+
+    TensorFlow optimizes by shapes. Without them it would group additions in another order than in
+    the original, and round differently.
+    """
+    values = {
+        node_of(weight.reader.input[0]): weight.value
+        for weight in (graph.weights[name] for name in segment.weights)
+        if weight.reader.op == "ReadVariableOp"
+    }
+    for index, argument in enumerate(arguments, len(segment.inputs)):
+        if argument in values:
+            value = values[argument]
+            attributes = function.arg_attr[index].attr
+            attributes["_output_shapes"].list.shape[0].CopyFrom(tf.TensorShape([]).as_proto())
+            dtype = tf.as_dtype(value.dtype).as_datatype_enum
+            attributes["_handle_dtypes"].list.type.append(dtype)
+            shape = tf.TensorShape(value.shape).as_proto()
+            attributes["_handle_shapes"].list.shape.append(shape)
 
 
 def segment_function(
