@@ -17,7 +17,7 @@ ABOVE = {
     "typed_fallback",
     "conversion", "converter", "function_converter", "onnx_engines", "report", "__init__",
     "validation", "cli", "examples", "keras", "compat", "targets", "serving", "tuning",
-    "batch", "model_calibration",
+    "batch", "benchmark", "model_calibration",
 }  # fmt: skip
 
 

@@ -49,6 +49,12 @@ def find_meta_graph(saved_model: Any, directory: Path, tags: Sequence[str]) -> A
     return saved_model.meta_graphs[groups.index(set(tags))]
 
 
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory; 0 if there is none."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def listed(names: Iterable[str]) -> str:
     """Names for an error message."""
     return ", ".join(repr(name) for name in sorted(names)) or "none"

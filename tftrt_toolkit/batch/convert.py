@@ -9,12 +9,13 @@ from typing import Any
 
 import filelock
 
-from tftrt_toolkit.batch.job import Calibration, Job, directory_bytes
+from tftrt_toolkit.batch.job import Calibration, Job
 from tftrt_toolkit.batch.state import Record, StateDirectory
 from tftrt_toolkit.converter import TrtGraphConverterV2
 from tftrt_toolkit.errors import InternalError, MissingDependencyError, ToolkitError
 from tftrt_toolkit.inputs import InputDirectory
 from tftrt_toolkit.progress import peak_rss_bytes
+from tftrt_toolkit.saved_model import size_on_disk
 
 
 def run_job(job: Job, key: str, state: StateDirectory) -> Record:
@@ -110,7 +111,7 @@ def facts_of(report: dict[str, Any], output: Path) -> dict[str, Any]:
         "plans": sum(len(segment["plans"]) for segment in report["segments"]),
         "converted_nodes": report["converted_nodes"],
         "total_nodes": report["total_nodes"],
-        "bytes": directory_bytes(output),
+        "bytes": size_on_disk(output),
     }
     signatures = report.get("validation", {}).get("signatures", [])
     outputs = [output for found in signatures for output in found["outputs"]]

@@ -75,11 +75,6 @@ def fingerprint(job: Job) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def directory_bytes(directory: Path) -> int:
-    """Size of all files in a directory; 0 if there is none."""
-    return sum(size for _, size, _ in _files(directory))
-
-
 def _files(directory: Path) -> Iterator[tuple[str, int, int]]:
     """(relative path, bytes, time of change in ns) of each file, in the order of paths.
 

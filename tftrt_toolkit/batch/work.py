@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from tftrt_toolkit.batch.job import Job, directory_bytes
+from tftrt_toolkit.batch.job import Job
 from tftrt_toolkit.batch.state import Record
+from tftrt_toolkit.saved_model import size_on_disk
 
 # Peaks of the model zoo's conversions: TensorFlow and the toolkit take 0.9 GB, and each byte of a
 # model up to 8.
@@ -36,7 +37,7 @@ def expected_bytes(job: Job, earlier: Record | None) -> int:
         return job.memory_bytes
     if earlier is not None and earlier.converted:
         return int(_MARGIN * earlier.peak_rss_bytes)
-    return _BASE_BYTES + _BYTES_A_BYTE * directory_bytes(job.saved_model)
+    return _BASE_BYTES + _BYTES_A_BYTE * size_on_disk(job.saved_model)
 
 
 def fits(work: Work, running: Sequence[Work], memory_limit: int | None) -> bool:

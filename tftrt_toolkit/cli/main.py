@@ -10,6 +10,7 @@ from tftrt_toolkit.cli.common import EXIT_OK, EXIT_USAGE
 # Imported only when asked for: each defines flags of its own, and TensorFlow takes seconds.
 COMMANDS = {
     "batch": ("batch_convert", "Convert every model of a manifest, in parallel."),
+    "benchmark": ("benchmark_saved_model", "Time a converted SavedModel beside its original."),
     "build": ("build_engines", "Build plans for more GPUs into a converted model."),
     "calibrate": ("calibrate", "Write a calibration file for INT8 and FP8."),
     "convert": ("convert_saved_model", "Convert a SavedModel to one with TensorRT engines."),

@@ -15,7 +15,7 @@ from tftrt_toolkit.artifacts import TensorSpec
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import AssetError, ModelError
 from tftrt_toolkit.manifest import PlanEntry
-from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
+from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model, size_on_disk
 
 REPORT = Path("assets.extra") / "tftrt_report.json"
 _ASSET_PREFIX = "trt-serialized-engine."
@@ -41,7 +41,7 @@ def describe(directory: Path | str, tags: Sequence[str] = ("serve",)) -> dict[st
     segments = [_segment(path, converted) for path in engine_assets(directory)]
     return {
         "model": str(directory),
-        "model_bytes": sum(one.stat().st_size for one in directory.rglob("*") if one.is_file()),
+        "model_bytes": size_on_disk(directory),
         "engine_nodes": sum(node.op == "TRTEngineOp" for node in _nodes(meta_graph)),
         "signatures": {
             key: {

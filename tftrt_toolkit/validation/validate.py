@@ -36,6 +36,7 @@ from tftrt_toolkit.validation.result import (
 )
 from tftrt_toolkit.validation.segments import EMULATION, NATIVE
 from tftrt_toolkit.validation.sources import Batch
+from tftrt_toolkit.validation.tflite import open_model
 from tftrt_toolkit.validation.tolerances import Tolerance, default_tolerance
 from tftrt_toolkit.validation.worker import WorkerModel
 from tftrt_toolkit.version import __version__
@@ -57,7 +58,7 @@ def validate(
 
     Args:
       original: a SavedModel's directory, a loaded one, or a concrete function.
-      converted: likewise.
+      converted: likewise, or a .tflite file.
       input_fn: an input function or iterable of batches (arrays, lists, tuples or dicts, as for
         conversion; pairs with labels if `options.labelled`), a `tf.data.Dataset`, or a directory of
         .npz, TFRecord or image files; a dict of these by signature; None: random inputs.
@@ -108,7 +109,7 @@ def _opened(
             )
             yield left, right, right.executed
             return
-        local = LocalModel(converted, options.tags)
+        local = open_model(converted, options.tags)
         executed: Mapping[str, str] = {}
         if local.directory is not None:
             execution = stack.enter_context(

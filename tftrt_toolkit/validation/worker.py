@@ -19,7 +19,8 @@ import tensorflow as tf
 
 from tftrt_toolkit.errors import ModelError, ToolkitError, ValidationError
 from tftrt_toolkit.validation.execution import running
-from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature
+from tftrt_toolkit.validation.models import Arrays, Runnable, Signature
+from tftrt_toolkit.validation.tflite import open_model
 from tftrt_toolkit.validation.wire import read_message, write_message
 
 _STOP_SECONDS = 30
@@ -130,9 +131,7 @@ def memory_use() -> dict[str, int | None]:
     return {"peak_rss_bytes": int(peak.split()[1]) * 1024, "device_bytes": device}
 
 
-def serve(
-    model: LocalModel, executed: Mapping[str, str], source: IO[bytes], sink: IO[bytes]
-) -> None:
+def serve(model: Runnable, executed: Mapping[str, str], source: IO[bytes], sink: IO[bytes]) -> None:
     """Answer requests until the other side closes its pipe."""
     signatures = {
         key: {"inputs": _described(found.inputs), "outputs": _described(found.outputs)}
@@ -160,9 +159,12 @@ def main(directory: str, tags: str, emulate: str) -> None:
     os.dup2(2, 1)
     source = sys.stdin.buffer
     try:
-        model = LocalModel(directory, tuple(tags.split(",")))
+        model = open_model(directory, tuple(tags.split(",")))
     except ToolkitError as error:
         write_message(sink, {"error": str(error)}, {})
+        return
+    if model.directory is None:
+        serve(model, {}, source, sink)
         return
     with running(Path(directory), model.tags, emulate=emulate == "1") as execution:
         model.check = execution.check
