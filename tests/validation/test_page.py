@@ -21,14 +21,36 @@ LIGHT, DARK = (255, 255, 255), (13, 17, 23)
 # Written into a copy of the page, which the browser then prints.
 PROBE = """
 <script>
+const rgb = text => (text.match(/[\\d.]+/g) || []).map(Number);
+const opaque = e => {
+  for (; e; e = e.parentElement) {
+    const colour = rgb(getComputedStyle(e).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+};
+const luminance = colour => colour.slice(0, 3)
+  .map(c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const contrast = e => {
+  const pair = [rgb(getComputedStyle(e).color), opaque(e)].map(luminance).sort((a, b) => a - b);
+  return (pair[1] + 0.05) / (pair[0] + 0.05);
+};
+const lines = e => {
+  const range = document.createRange();
+  range.selectNodeContents(e);
+  return new Set([...range.getClientRects()].map(r => Math.round(r.top))).size;
+};
 addEventListener("load", () => {
-  const small = [...document.querySelectorAll("body *")]
-    .filter(e => e.childElementCount === 0 && e.textContent.trim())
-    .map(e => parseFloat(getComputedStyle(e).fontSize));
+  const leaves = [...document.querySelectorAll("body *")]
+    .filter(e => e.tagName !== "SCRIPT" && e.childElementCount === 0 && e.textContent.trim());
+  const small = leaves.map(e => parseFloat(getComputedStyle(e).fontSize));
+  const cells = [...document.querySelectorAll("td + td, th + th")];
+  const words = cells.filter(e => !/\\s/.test(e.textContent.trim()));
   const images = [...document.images];
   parent.document.body.dataset.probe = JSON.stringify({
     width: document.documentElement.scrollWidth, window: innerWidth,
-    font: Math.min(...small),
+    font: Math.min(...small), contrast: Math.min(...leaves.map(contrast)),
+    words: words.length, split: words.filter(e => lines(e) > 1).length,
     images: images.length, broken: images.filter(i => !i.naturalWidth).length,
     wide: images.filter(i => i.getBoundingClientRect().right > innerWidth).length,
     shrunk: Math.min(...images.map(i => i.width / i.naturalWidth)),
@@ -103,6 +125,9 @@ def test_page_fits_a_phone_and_a_desk(page, tmp_path, width, scheme):
     assert found["width"] <= width, "the page scrolls sideways"
     assert found["dark"] is (scheme == "dark")
     assert found["font"] >= 12
+    assert found["contrast"] >= 4.5, "too faint to read (WCAG AA)"
+    assert found["words"] > 20
+    assert found["split"] == 0, "a number or a heading is broken in two"
     assert found["images"] >= 4
     assert found["broken"] == found["wide"] == 0
     assert found["shrunk"] > 0.8, "text in the pictures would be too small"
