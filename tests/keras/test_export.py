@@ -146,3 +146,9 @@ def test_models_that_cannot_be_exported_say_why(tmp_path):
     model = keras3.Model(inputs, keras3.layers.Dense(8)(inputs))
     with pytest.raises(InvalidArgumentError, match="leaves more of input 'x' open"):
         export(model, tmp_path / "out", batch_sizes=(1, 2, 4))
+
+
+def test_another_backend_of_keras_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("keras.config.backend", lambda: "jax")
+    with pytest.raises(InvalidArgumentError, match="Keras runs on jax here: set KERAS_BACKEND"):
+        export(functional(keras3), tmp_path / "out")

@@ -217,6 +217,14 @@ def table(model, hidden, rows):
     return hidden * model.table.lookup(rows)[:, None]
 
 
+def loop(model, hidden, _rows):
+    return tf.while_loop(
+        lambda index, _: index < 3,
+        lambda index, value: (index + 1, tf.nn.relu(value @ tf.transpose(model.left) @ model.left)),
+        [tf.constant(0), hidden],
+    )[1]
+
+
 def converted_model(between, directory, **options):
     model = Model(between)
     tf.saved_model.save(model, str(directory / "plain"), signatures=model.serve)
@@ -252,7 +260,8 @@ def test_branches_scalars_and_unused_inputs(tmp_path):
     ("between", "message"),
     [
         (unmapped, "has no ONNX form .*BesselJ0.*export_tf_serving"),
-        (table, "is a resource, which only TensorFlow has"),
+        (table, "LookupTableFindV2 .* works on a resource, which only TensorFlow has"),
+        (loop, "While .* has engines inside"),
     ],
 )
 def test_what_triton_cannot_serve_is_refused_and_nothing_is_written(between, message, tmp_path):

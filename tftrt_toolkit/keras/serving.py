@@ -72,15 +72,28 @@ def serving_model(model: Any, input_signature: Any = None) -> ServingModel:
 
 
 def keras_of(model: Any) -> str:
-    """ "keras" or "tf_keras": where a model's class comes from. Raises InvalidArgumentError."""
+    """ "keras" or "tf_keras": where a model's class comes from.
+
+    Raises InvalidArgumentError if it is no Keras model, or one of a backend that isn't TensorFlow.
+    """
     for base in type(model).__mro__:
         root = base.__module__.partition(".")[0]
         if root in ("keras", "tf_keras") and base.__name__ == "Model":
+            if root == "keras":
+                _check_backend()
             return root
     raise InvalidArgumentError(
         f"{type(model).__name__} is no Keras model: give a keras.Model or tf_keras.Model; "
         "convert_function takes other functions"
     )
+
+
+def _check_backend() -> None:
+    backend = importlib.import_module("keras.config").backend()
+    if backend != "tensorflow":
+        raise InvalidArgumentError(
+            f"Keras runs on {backend} here: set KERAS_BACKEND=tensorflow and load the model again"
+        )
 
 
 def _declared(model: Any) -> Any:

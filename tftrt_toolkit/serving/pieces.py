@@ -21,6 +21,7 @@ from tftrt_toolkit.artifacts import FrozenFunction, FrozenGraph, Segment, Tensor
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import ConversionError, ExportError
 from tftrt_toolkit.export import export_segment
+from tftrt_toolkit.functions import called_functions
 from tftrt_toolkit.graph import data_inputs, node_of
 
 _ENGINE_OP = "TRTEngineOp"
@@ -60,6 +61,7 @@ def split(frozen: FrozenFunction, assets: Mapping[str, Path]) -> list[Piece]:
     Raises ConversionError where a native part has no ONNX form, or needs what only TensorFlow has.
     """
     graph = frozen.graph
+    _refuse_inner_engines(graph)
     nodes = {node.name: node for node in graph.graph_def.node}
     needed = _needed(graph, nodes)
     stages = _stages(nodes, needed, _sources(graph))
@@ -98,6 +100,21 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
                 _rename(body, names)
+
+
+def _refuse_inner_engines(graph: FrozenGraph) -> None:
+    for node in graph.graph_def.node:
+        for call in called_functions(node):
+            if call.name in graph.bodies and _holds_engine(graph.bodies[call.name]):
+                raise ConversionError(
+                    f"{node.op} {node.name} has engines inside, which a Triton ensemble can't "
+                    "repeat or skip: serve the model's native form with export_tf_serving"
+                )
+
+
+def _holds_engine(graph: FrozenGraph) -> bool:
+    own = any(node.op == _ENGINE_OP for node in graph.graph_def.node)
+    return own or any(_holds_engine(body) for body in graph.bodies.values())
 
 
 def _sources(graph: FrozenGraph) -> set[str]:
@@ -158,12 +175,14 @@ def _native(
         if tensor in needed
     } | set(graph.results)
     outputs = sorted(tensor for tensor in outside if node_of(tensor) in inside)
-    for tensor in (*inputs, *outputs):
-        if graph.tensors[tensor].dtype in (tf.resource, tf.variant):
-            raise ConversionError(
-                f"{tensor} is a {graph.tensors[tensor].dtype.name}, which only TensorFlow has: "
-                "serve the model's native form with export_tf_serving"
-            )
+    for one in members:
+        for tensor in (*data_inputs(nodes[one]), f"{one}:0"):
+            kind = graph.tensors[tensor].dtype if tensor in graph.tensors else None
+            if kind in (tf.resource, tf.variant):
+                raise ConversionError(
+                    f"{nodes[one].op} {one} works on a {kind.name}, which only TensorFlow has: "
+                    "serve the model's native form with export_tf_serving"
+                )
     segment = Segment(
         name=name,
         graph=graph.name,
@@ -182,7 +201,7 @@ def _native(
             f"what TensorFlow runs between the engines has no ONNX form ({blamed}: "
             f"{error.reason}): serve the model's native form with export_tf_serving"
         ) from error
-    return Piece(name, segment.inputs, segment.outputs, TypedOnnx(model, "FP32"), None)
+    return _piece(name, graph, inputs, outputs, TypedOnnx(model, "FP32"), None)
 
 
 def _engine(graph: FrozenGraph, node: Any, assets: Mapping[str, Path]) -> Piece:
@@ -195,11 +214,32 @@ def _engine(graph: FrozenGraph, node: Any, assets: Mapping[str, Path]) -> Piece:
     typed = asset.load_onnx()
     inputs = list(data_inputs(node))[: len(asset.inputs)]
     outputs = [f"{node.name}:{index}" for index in range(len(asset.outputs))]
-    specs = [_spec(name, spec) for name, spec in zip(outputs, asset.outputs, strict=True)]
-    return Piece(
-        base.lower(), tuple(graph.tensors[name] for name in inputs), tuple(specs), typed, asset
-    )
+    return _piece(base.lower(), graph, inputs, outputs, typed, asset)
 
 
-def _spec(name: str, spec: TensorSpec) -> TensorSpec:
-    return TensorSpec(name, spec.dtype, spec.shape)
+def _piece(
+    name: str,
+    graph: FrozenGraph,
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    typed: TypedOnnx,
+    asset: AssetFile | None,
+) -> Piece:
+    """A piece whose tensors have the shapes that its ONNX model declares."""
+    proto = typed.model.proto.graph
+
+    def specs(names: Iterable[str], values: Iterable[Any]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(tensor, graph.tensors[tensor].dtype, _shape(value))
+            for tensor, value in zip(names, values, strict=True)
+        )
+
+    return Piece(name, specs(inputs, proto.input), specs(outputs, proto.output), typed, asset)
+
+
+def _shape(value: Any) -> tf.TensorShape:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return tf.TensorShape(None)
+    dims = tensor.shape.dim
+    return tf.TensorShape([one.dim_value if one.HasField("dim_value") else None for one in dims])
