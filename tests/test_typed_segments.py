@@ -12,7 +12,8 @@ from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2
 from tftrt_toolkit.errors import CalibrationError, InvalidArgumentError
 from tftrt_toolkit.examples.digits import load_split
 from tftrt_toolkit.inputs import InputDirectory
-from tftrt_toolkit.precision import load_calibrations, load_overrides, save_calibrations
+from tftrt_toolkit.onnx_model import run_session, to_session
+from tftrt_toolkit.precision import emulate, load_calibrations, load_overrides, save_calibrations
 
 MODELS = Path(__file__).parents[1] / "saved_models"
 RANGE = ShapeRange((1, 8, 8, 1), (8, 8, 8, 1), (64, 8, 8, 1))
@@ -213,3 +214,51 @@ def test_sparse_weights_are_reported(overflowing):
     sparsity = entry(made)["sparsity"]
     assert (sparsity["weights"], sparsity["qualifying"]) == (2, [])
     assert all("groups of four" in why for why in sparsity["others"].values())
+
+
+def test_int8_without_data_or_fake_quantization():
+    with pytest.raises(CalibrationError, match="INT8 needs calibration") as caught:
+        converter(use_calibration=False).convert()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["FP16", "INT8", "FP8"])
+def test_dead_inputs_calibrate_to_something_finite(precision):
+    made = converter(precision=precision, calibrator="entropy")
+    made.convert(calibration_input_fn=[np.zeros((4, 8, 8, 1), np.float32)])
+    model = emulate(made._conversion.engines.engines[0].typed)
+    outputs = run_session(to_session(model, optimize=False), model, [HELD_OUT.images[:8]])
+    assert np.isfinite(outputs[0]).all()
+
+
+@pytest.fixture(scope="module")
+def half_aware(tmp_path_factory):
+    """Two products with a native op between; only the first is quantization-aware."""
+    directory = tmp_path_factory.mktemp("models") / "half_aware"
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(size=(16, 16)).astype(np.float32) for _ in range(2))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16], tf.float32, name="x")])
+    def serve(x):
+        x = tf.quantization.fake_quant_with_min_max_args(x, -4, 4)
+        weight = tf.quantization.fake_quant_with_min_max_args(first, -3, 3)
+        x = tf.nn.relu(tf.linalg.matmul(x, weight))
+        return {"y": tf.nn.softmax(tf.linalg.matmul(tf.math.asinh(x), second))}
+
+    module = tf.Module()
+    module.serve = serve
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
+    return directory
+
+
+def test_segments_without_fake_quantization_run_in_half(half_aware):
+    made = converter(
+        half_aware,
+        use_calibration=False,
+        input_shapes={"x": X},
+        native_ops=["Asinh"],
+    )
+    made.convert()
+    precisions = sorted(one["precision"] for one in made.report()["segments"])
+    assert precisions == ["FP16", "INT8"]
+    assert any("no fake quantization: it runs in FP16" in one for one in made.report()["notes"])

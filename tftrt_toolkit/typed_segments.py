@@ -59,6 +59,7 @@ class SegmentTyper:
         self._names: dict[Key, str] = {}
         self._typings: dict[Key, Typing] = {}
         self._typed: dict[Key, TypedOnnx] = {}
+        self._without_ranges: CalibrationError | None = None
         self._runs: dict[str, calibrating.CalibrationRun] = {}  # by signature
 
     @property
@@ -109,6 +110,8 @@ class SegmentTyper:
         for candidate in new:
             with self._stages.stage("precision", candidate.segment.name):
                 self._type(candidate)
+        if self._without_ranges and not self._quantizes_any():
+            raise self._without_ranges
         if self._settings.options.max_error is not None:
             self._meet_budget(signature, new)
 
@@ -154,10 +157,20 @@ class SegmentTyper:
     def _type(self, candidate: Candidate) -> None:
         key = key_of(candidate.segment)
         typing = self._typing(candidate)
-        self._typings[key] = typing
-        self._typed[key] = typing.apply()
+        try:
+            typed = typing.apply()
+        except CalibrationError as error:
+            if not self._has_own_ranges():
+                raise
+            self._without_ranges = self._without_ranges or error
+            self._note(
+                f"{candidate.segment.name} has no fake quantization: it runs in {self._base.rest}"
+            )
+            typing = dataclasses.replace(typing, precision=self._base.rest)
+            typed = typing.apply()
+        self._typings[key], self._typed[key] = typing, typed
         if typing.precision == "FP16":
-            self._propose_bf16(candidate, typing, self._typed[key].islands)
+            self._propose_bf16(candidate, typing, typed.islands)
 
     def _typing(self, candidate: Candidate) -> Typing:
         segment, precision = candidate.segment, self._settings.precision
@@ -209,6 +222,9 @@ class SegmentTyper:
         """Whether fake quantization is all that may set INT8 scales."""
         settings = self._settings
         return settings.precision in ("INT8", "FP8") and not settings.needs_calibration
+
+    def _quantizes_any(self) -> bool:
+        return any(typed.precision in ("INT8", "FP8") for typed in self._typed.values())
 
     def _propose_bf16(
         self, candidate: Candidate, typing: Typing, islands: Sequence[Island]
