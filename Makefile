@@ -25,7 +25,7 @@ test-tf217: $(VENV_TF217)/.installed
 test-gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest -m gpu
 
-# The ops and a smoke suite on TensorFlow 2.18 to 2.21; writes the table of docs/versions.md.
+# The ops and a smoke suite on TensorFlow 2.18 to 2.21; writes the table into the documents.
 test-matrix: $(VENV)/.installed
 	$(BIN)/python scripts/test_matrix.py --write
 

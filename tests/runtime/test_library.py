@@ -139,3 +139,28 @@ def test_the_cache_is_where_the_user_keeps_caches(monkeypatch):
     assert library.cache_directory() == Path("/caches/tftrt_toolkit")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert library.cache_directory() == Path.home() / ".cache" / "tftrt_toolkit"
+
+
+def test_the_log_is_given_strings_only():
+    """TensorFlow 2.18 to 2.20 don't export what prints numbers: the library wouldn't load there.
+
+    Headers of TensorFlow 2.21 print some, so what counts is which function calls the printer.
+    """
+    path = str(library.library_path())
+    missing = {line for line in output_of("nm", "-uC", path) if "LogMessage" in line}
+    printers = {
+        name
+        for name in (line.strip().removeprefix("U ") for line in missing)
+        if "operator<<" in name and "basic_string" not in name
+    }
+    caller, callers = "", set()
+    for line in output_of("objdump", "-dC", "--no-show-raw-insn", path):
+        if line.endswith(">:"):
+            caller = line.partition("<")[2].removesuffix(">:")
+        elif any(f"<{name}@plt>" in line for name in printers):
+            callers.add(caller)
+    assert [name for name in callers if "tftrt::" in name] == []
+
+
+def output_of(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
