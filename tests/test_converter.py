@@ -1,5 +1,6 @@
 """The stock contract: states, errors, names, and what comes out."""
 
+import gc
 import json
 
 import numpy as np
@@ -262,3 +263,20 @@ def test_defaults_can_be_replaced():
     assert params.precision_mode == "FP16"
     assert params.minimum_segment_size == 3
     assert params.max_workspace_size_bytes > 1 << 60
+
+
+def test_the_converted_function_keeps_its_engines_when_the_converter_goes(model_dir):
+    tftrt_toolkit.set_executors(["onnxruntime"])
+    try:
+        made = converter(model_dir)
+        function = made.convert()
+        (segment,) = made.report()["segments"]
+        before = {one.resource: one.calls for one in tftrt_toolkit.runtime_stats()}
+        del made
+        gc.collect()
+        function(image=tf.constant(IMAGES))
+    finally:
+        tftrt_toolkit.set_executors(None)
+    ran = [one for one in tftrt_toolkit.runtime_stats() if one.calls > before[one.resource]]
+    assert [(one.executor, one.failed) for one in ran] == [("onnxruntime", 0)]
+    assert ran[0].resource.startswith(segment["name"].rpartition("/")[2])

@@ -86,6 +86,9 @@ class Conversion:
         self.require_engines()
         self._round_fallbacks(engine_set)
         engine_set.bind()
+        for signature in self.signatures:
+            # The engines' files last as long as their set does: the function may outlive this.
+            signature.converted.function.engines = engine_set
         self.engines = engine_set
 
     def build(self, input_fn: inputs.DataSource, tune: bool = False) -> None:

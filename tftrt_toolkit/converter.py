@@ -208,6 +208,15 @@ class TrtGraphConverterV2(ConverterBase):
             raise RuntimeError("convert() must be called before save_precision_file()")
         save_overrides(path, self._conversion.engines.typer.overrides)
 
+    def release(self) -> None:
+        """Let go of the engines behind the live function, which runs in TensorFlow from now on.
+
+        For processes that convert many models. Saved models aren't affected, but for those that
+        this process has loaded already, whose engines these are.
+        """
+        if self._conversion.engines is not None:
+            self._conversion.engines.release()
+
     def summary(
         self,
         line_length: int = 160,

@@ -172,6 +172,11 @@ class EngineSet:
                 self._write(engine, self._path(engine), engine.plans, engine.tuned)
                 runtime.bind(engine.resource, AssetFile.open(self._path(engine)))
 
+    def release(self) -> None:
+        """Let go of the engines: the live functions run in TensorFlow from now on."""
+        for engine in self.engines:
+            runtime.bind(engine.resource, None)
+
     def _complete(self, engine: Engine, observations: Sequence[Observation] | None) -> None:
         key = key_of(engine.segment)
         if key not in self._finished:

@@ -84,7 +84,6 @@ def convert_function(
         conversion.build(input_fn)
     signature = conversion.signatures[0]
     converted = signature.converted.function
-    converted.engines = engines  # whose files are gone once it is
     resources = tuple(signature.converted.resources.values())
     weakref.finalize(converted, _release, resources).atexit = False
     return FunctionConversion(converted, conversion.report())

@@ -152,3 +152,17 @@ def test_another_backend_of_keras_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr("keras.config.backend", lambda: "jax")
     with pytest.raises(InvalidArgumentError, match="Keras runs on jax here: set KERAS_BACKEND"):
         export(functional(keras3), tmp_path / "out")
+
+
+def test_nothing_of_an_export_stays_bound(tmp_path):
+    tftrt_toolkit.set_executors(["onnxruntime"])
+    try:
+        known = {one.resource for one in tftrt_toolkit.runtime_stats()}
+        export(functional(keras3), tmp_path / "out")
+        left = [one for one in tftrt_toolkit.runtime_stats() if one.resource not in known]
+        assert {one.executor for one in left} <= {"native"}
+        run(tmp_path / "out", images=IMAGES[:3])
+        fresh = [one for one in tftrt_toolkit.runtime_stats() if one.resource not in known]
+        assert [(one.executor, one.calls) for one in fresh if one.calls] == [("onnxruntime", 1)]
+    finally:
+        tftrt_toolkit.set_executors(None)

@@ -86,14 +86,12 @@ def _export(model: Any, directory: Path, asked: ExportOptions) -> Exported:
             options=_options(serving, asked),
             **{"use_dynamic_shape": True, **asked.converter_arguments},
         )
-        data = asked.validation_data
-        if asked.needs_calibration:
-            known = asked.calibration_data
-            converter.convert(_slice(serving, asked, data if known is None else known).inputs)
-        else:
-            converter.convert()
-        gate = _gate(serving, asked) if asked.validate else None
-        converter.save(str(directory), overwrite=asked.overwrite, validate=gate)
+        try:
+            converter.convert(_calibration(serving, asked))
+            gate = _gate(serving, asked) if asked.validate else None
+            converter.save(str(directory), overwrite=asked.overwrite, validate=gate)
+        finally:
+            converter.release()  # training may export many times
         return Exported(directory, converter.report(), tuple(serving.specs))
 
 
@@ -110,6 +108,14 @@ def _original_directory(asked: ExportOptions) -> Iterator[Path]:
 
 def _slice(serving: ServingModel, asked: ExportOptions, data: Any) -> DataSlice:
     return DataSlice(data, serving.specs, asked.batch_size, asked.max_batches)
+
+
+def _calibration(serving: ServingModel, asked: ExportOptions) -> Any:
+    """The calibration input function, where one is needed."""
+    if not asked.needs_calibration:
+        return None
+    data = asked.validation_data if asked.calibration_data is None else asked.calibration_data
+    return _slice(serving, asked, data).inputs
 
 
 def _gate(serving: ServingModel, asked: ExportOptions) -> Gate:
