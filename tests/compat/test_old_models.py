@@ -33,6 +33,15 @@ def test_each_engine_is_set_aside_in_one_line(name, caplog, tmp_path):
     del model
 
 
+def test_engines_inside_the_graph_are_set_aside_in_one_line_each(caplog, expected):
+    """TensorFlow 1's static engines: told when they would first run."""
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        run(MODELS / "v1_inline_engine", expected["x"])
+    lines = [record.getMessage() for record in caplog.records if "TRTEngineOp" in record.message]
+    assert sorted(line.split()[0] for line in lines) == ["TRTEngineOp_0", "TRTEngineOp_1"]
+    assert all("older TensorRT" in line and "\n" not in line for line in lines)
+
+
 def test_a_model_without_native_segments_says_why_it_cannot_run(expected):
     model = tf.saved_model.load(str(MODELS / "without_native_segments"))
     with pytest.raises(tf.errors.FailedPreconditionError, match="saved without native segments"):

@@ -85,6 +85,11 @@ Engine::Engine(OpKernelConstruction* construction) {
     own_inputs_ = construction->num_inputs();
   }
   has_native_ = !function.name().empty();
+  std::string inline_engine;
+  bool is_engine;  // else the segment's graph, for an engine to be built from
+  OP_REQUIRES_OK(construction, construction->GetAttr("serialized_segment", &inline_engine));
+  OP_REQUIRES_OK(construction, construction->GetAttr("static_engine", &is_engine));
+  has_inline_engine_ = is_engine && !inline_engine.empty();
   slot_ = GetSlot(resource);
   slot_->AddKernel();
   on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
@@ -103,7 +108,10 @@ absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
   *way = Way::kNative;
   if (observed()) return absl::OkStatus();
   const std::shared_ptr<Binding> binding = slot_->binding();
-  if (binding == nullptr) return Unwanted(slot_->reason());
+  if (binding == nullptr) {
+    if (has_inline_engine_.exchange(false)) SetInlineEngineAside();
+    return Unwanted(slot_->reason());
+  }
   if (binding->mode != kTftrtExecutor) {
     if (binding->mode == kTftrtXla) *way = Way::kXla;
     return absl::OkStatus();
@@ -210,6 +218,14 @@ TftrtStatus Engine::AllocateKnown(OpKernelContext* context, const Plan& plan, Te
     call->outputs[i].dims = dims.data();
   }
   return kTftrtOk;
+}
+
+void Engine::SetInlineEngineAside() {
+  const char* reason = "its engine in the graph is for an older TensorRT: convert the model";
+  PythonCall python;
+  if (slot_->SetReason(reason) && python && callbacks().fell_back != nullptr) {
+    callbacks().fell_back(slot_->resource.c_str(), "stock TF-TRT", kTftrtFailed, reason);
+  }
 }
 
 absl::Status Engine::FallBack(const std::shared_ptr<Binding>& binding, TftrtStatus status,

@@ -2,6 +2,7 @@
 #ifndef TFTRT_TOOLKIT_RUNTIME_OPS_ENGINE_H_
 #define TFTRT_TOOLKIT_RUNTIME_OPS_ENGINE_H_
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -58,6 +59,8 @@ class Engine {
                             tensorflow::Tensor* scratch, TftrtCall* call) const;
   absl::Status FallBack(const std::shared_ptr<Binding>& binding, TftrtStatus status,
                         const std::string& message);
+  // Says once that the plan inside of a TensorFlow 1 graph isn't run.
+  void SetInlineEngineAside();
   // A native run that nobody asked for: an error in the strict mode.
   absl::Status Unwanted(const std::string& reason) const;
   absl::Status TellObservers(tensorflow::OpKernelContext* context, const NativeRun& run);
@@ -73,6 +76,7 @@ class Engine {
   bool has_native_ = true;
   bool allow_build_ = true;
   bool allow_native_ = true;
+  std::atomic<bool> has_inline_engine_{false};  // until that was said
 };
 
 }  // namespace tftrt
