@@ -4,7 +4,7 @@
 
 One row a model, precision and batch. Inputs are on the GPU before the clock starts; a timing is of
 many calls behind each other with one wait at the end, divided by their number; a figure is the
-median of several. FP16 rows compare with TensorFlow's FP32, since that is what the SavedModel
+least of several. FP16 rows compare with TensorFlow's FP32, since that is what the SavedModel
 computes. Differences are from TensorFlow's FP32 on the CPU: with NVIDIA_TF32_OVERRIDE=0 they are
 those of the conversion, without it mostly TF32's.
 
@@ -33,7 +33,7 @@ _MODELS = flags.DEFINE_list(
 )
 _BATCHES = flags.DEFINE_list("batches", ["1", "8", "64"], "Batch sizes.")
 _PRECISIONS = flags.DEFINE_list("precisions", ["FP32", "FP16"], "Precisions to convert to.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timings of each column; medians are reported.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timings of each column; the least is reported.")
 _SECONDS = flags.DEFINE_float("seconds", 0.15, "Least length of one timing.")
 _OUTPUT = flags.DEFINE_string("output", None, "Results as JSON.", required=True)
 _RESUME = flags.DEFINE_list("resume", [], "Results of earlier runs, to go on from.")

@@ -14,6 +14,7 @@ from tftrt_toolkit.onnx_model import (
     save,
     to_proto,
     to_session,
+    with_input_shapes,
 )
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -60,6 +61,16 @@ def test_refusal_is_a_session_error_of_one_line(model):
 def test_failing_run_is_a_session_error(model):
     with pytest.raises(SessionError, match="dimensions"):
         run_session(to_session(model), model, [np.ones((1, 7), np.float32)])
+
+
+def test_input_shapes_are_fixed_in_a_copy(model):
+    fixed = with_input_shapes(model, {"x": (4, 2)})
+    session = to_session(fixed)
+    assert session.get_inputs()[0].shape == [4, 2]
+    assert session.get_outputs()[0].shape == [4, 3]
+    assert to_session(model).get_inputs()[0].shape == ["N", 2]
+    x = np.ones((4, 2), np.float32)
+    np.testing.assert_array_equal(run_session(session, fixed, [x])[0], np.tile(EXPECTED, (4, 1)))
 
 
 def test_whole_proto_passes_the_checker(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,19 @@ def to_session(
         return onnxruntime.InferenceSession(
             proto.SerializeToString(), options, providers=list(providers)
         )
+
+
+def with_input_shapes(model: OnnxModel, shapes: Mapping[str, Sequence[int]]) -> OnnxModel:
+    """The model for inputs of these shapes alone: what computes with shapes becomes constant."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    for value in proto.graph.input:
+        if value.name in shapes:
+            del value.type.tensor_type.shape.dim[:]
+            for size in shapes[value.name]:
+                value.type.tensor_type.shape.dim.add(dim_value=size)
+    del proto.graph.value_info[:]  # of other shapes
+    return dataclasses.replace(model, proto=proto)
 
 
 def run_session(

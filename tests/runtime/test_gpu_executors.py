@@ -48,8 +48,8 @@ def wrong_answers(model, factor, threads=16, calls=50):
                 x = tf.fill([rows, 4], float(seed)) * 1.0
                 y, m = model(x, tf.constant(n))
                 expected = np.full([rows, 4], factor * seed + n, np.float32)
-                if not (y.numpy() == expected).all() or m.numpy() != n + 1:
-                    wrong.append((seed, n))
+                if not np.array_equal(y.numpy(), expected) or m.numpy() != n + 1:
+                    wrong.append((rows, tuple(x.shape), y.numpy().tolist(), seed, n, m.numpy()))
 
     running = [threading.Thread(target=call, args=(seed,)) for seed in range(threads)]
     for thread in running:

@@ -86,7 +86,9 @@ def driver(monkeypatch):
         monkeypatch.setattr(cuda_driver, name, getattr(found, name))
     monkeypatch.setattr(onnxruntime_graph, "op_library", lambda: found)
     monkeypatch.setattr(
-        onnxruntime_graph, "Session", lambda asset, device, stream: CPU_SESSION(asset, None, 0)
+        onnxruntime_graph,
+        "Session",
+        lambda asset, device, stream, shapes: CPU_SESSION(asset, None, 0, shapes),
     )
     monkeypatch.setattr(selection, "gpu_capabilities", lambda: ("9.0",))
     describe = runtime.executor._describe

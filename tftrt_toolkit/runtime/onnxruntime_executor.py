@@ -12,7 +12,7 @@ import onnx
 
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import AssetError, MissingDependencyError
-from tftrt_toolkit.onnx_model import to_session
+from tftrt_toolkit.onnx_model import to_session, with_input_shapes
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.cuda_driver import copy_on_device
 from tftrt_toolkit.runtime.executor import CallInfo, Prepared, require_interface
@@ -51,11 +51,23 @@ class OnnxRuntimeExecutor:
 class Session:
     """A session and what binding to it takes."""
 
-    def __init__(self, asset: AssetFile, device: int | None, stream: int) -> None:
-        """On a GPU it uses no other stream. Raises MissingDependencyError without CUDA."""
+    def __init__(
+        self,
+        asset: AssetFile,
+        device: int | None,
+        stream: int,
+        shapes: Sequence[tuple[int, ...]] | None = None,
+    ) -> None:
+        """On a GPU it uses no other stream. Raises MissingDependencyError without CUDA.
+
+        shapes: of the inputs, if it will see no others.
+        """
         import onnxruntime
 
         model = asset.load_onnx().model
+        if shapes is not None:
+            names = (spec.name for spec in asset.inputs)
+            model = with_input_shapes(model, dict(zip(names, shapes, strict=True)))
         if device is None:
             self.session = to_session(model)
         else:

@@ -8,7 +8,6 @@
 
 namespace tftrt {
 
-using ::tensorflow::DT_INT32;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
@@ -17,10 +16,6 @@ using ::tensorflow::TensorShape;
 namespace {
 
 constexpr int kMessageBytes = 512;
-
-int64_t NanosecondsSince(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
-}
 
 void Count(std::atomic<int64_t>& counter, int64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
@@ -47,16 +42,6 @@ void* AllocateOutput(TftrtCall* call, int32_t index, int32_t rank, const int64_t
   view.bytes = static_cast<int64_t>(output->TotalBytes());
   view.rank = rank;
   return view.data;
-}
-
-bool HasInt32(OpKernelConstruction* construction) {
-  for (int i = 0; i < construction->num_inputs(); ++i) {
-    if (construction->input_type(i) == DT_INT32) return true;
-  }
-  for (int i = 0; i < construction->num_outputs(); ++i) {
-    if (construction->output_type(i) == DT_INT32) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -93,9 +78,8 @@ Engine::Engine(OpKernelConstruction* construction) {
   slot_ = GetSlot(resource);
   slot_->AddKernel();
   on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
-  const bool ints_on_device = on_gpu_ && HasInt32(construction);
-  native_ = std::make_unique<NativeFunction>(function, /*xla=*/false, ints_on_device);
-  xla_ = std::make_unique<NativeFunction>(function, /*xla=*/true, ints_on_device);
+  native_ = std::make_unique<NativeFunction>(construction, function, /*xla=*/false);
+  xla_ = std::make_unique<NativeFunction>(construction, function, /*xla=*/true);
 }
 
 Engine::~Engine() {
@@ -259,14 +243,13 @@ std::string Engine::Label(const std::string& executor) const {
   return absl::StrCat(slot_->resource, " [", executor, "]");
 }
 
-absl::Status Engine::GetFunction(OpKernelContext* context, Way way,
-                                 tensorflow::FunctionLibraryRuntime::Handle* handle) {
+absl::Status Engine::GetKernel(OpKernelContext* context, Way way, tensorflow::OpKernel** kernel) {
   if (!has_native_) {
     return absl::FailedPreconditionError(
         absl::StrCat(slot_->resource, " can't run: the model was saved without native segments, ",
                      "and no engine of it fits here: convert the original model again"));
   }
-  return (way == Way::kXla ? xla_ : native_)->Get(context->function_library(), handle);
+  return function(way).Get(context->function_library(), kernel);
 }
 
 absl::Status Engine::Finish(OpKernelContext* context, const NativeRun& run, Way way,
@@ -293,9 +276,9 @@ bool Engine::IsOwnInput(size_t index, const Tensor& tensor) const {
 
 absl::Status Engine::TellObservers(OpKernelContext* context, const NativeRun& run) {
   TensorViews inputs, outputs;
-  for (size_t i = 0; i < run.inputs.size(); ++i) {
-    if (!IsOwnInput(i, run.inputs[i])) continue;
-    TF_RETURN_IF_ERROR(AddOnHost(context, run.inputs[i], &inputs));
+  for (int i = 0; i < context->num_inputs(); ++i) {
+    if (!IsOwnInput(i, context->input(i))) continue;
+    TF_RETURN_IF_ERROR(AddOnHost(context, context->input(i), &inputs));
   }
   for (const Tensor& tensor : run.outputs) {
     TF_RETURN_IF_ERROR(AddOnHost(context, tensor, &outputs));

@@ -17,6 +17,10 @@ namespace tftrt {
 
 using Clock = std::chrono::steady_clock;
 
+inline int64_t NanosecondsSince(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+}
+
 class Engine {
  public:
   // How a call goes on: not at all, or by the native function, run op by op or compiled by XLA.
@@ -29,8 +33,10 @@ class Engine {
   // mode.
   absl::Status TryExecutor(tensorflow::OpKernelContext* context, Way* way);
 
-  absl::Status GetFunction(tensorflow::OpKernelContext* context, Way way,
-                           tensorflow::FunctionLibraryRuntime::Handle* handle);
+  // The kernel that runs the native function that way.
+  absl::Status GetKernel(tensorflow::OpKernelContext* context, Way way,
+                         tensorflow::OpKernel** kernel);
+  SchedulingTrial& trial(Way way) { return function(way).trial; }
 
   // The native function was run: hands its outputs on, counts the call, tells observers of it.
   absl::Status Finish(tensorflow::OpKernelContext* context, const NativeRun& run, Way way,
@@ -49,6 +55,7 @@ class Engine {
   void KeepTime(tensorflow::OpKernelContext* context, Clock::time_point start) const;
 
  private:
+  NativeFunction& function(Way way) { return way == Way::kXla ? *xla_ : *native_; }
   bool observed() const { return slot_->observers.load(std::memory_order_relaxed) > 0; }
   bool IsOwnInput(size_t index, const tensorflow::Tensor& tensor) const;
   TftrtStatus Execute(tensorflow::OpKernelContext* context, Binding& binding, TftrtCall* call,

@@ -1,4 +1,6 @@
 // TRTEngineOp's kernels: they differ in how the native function is scheduled.
+#include <future>
+
 #include "engine.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/profiler/lib/traceme.h"
@@ -26,24 +28,23 @@ class EngineOnCpu : public tensorflow::AsyncOpKernel {
  private:
   void RunNative(tensorflow::OpKernelContext* context, Engine::Way way, Clock::time_point start,
                  DoneCallback done) {
-    tensorflow::FunctionLibraryRuntime::Handle handle;
-    const absl::Status found = engine_.GetFunction(context, way, &handle);
+    tensorflow::OpKernel* kernel = nullptr;
+    const absl::Status found = engine_.GetKernel(context, way, &kernel);
     if (!found.ok()) return Failed(context, way, start, found, std::move(done));
-    auto run = std::make_shared<NativeRun>(context, /*blocking=*/false,
+    auto run = std::make_shared<NativeRun>(context, kernel, Scheduling::kAsStep,
                                            /*may_fail=*/way == Engine::Way::kXla);
-    NativeRun* r = run.get();
+    OP_REQUIRES_OK_ASYNC(context, run->Prepare(), done);
     // Stopped by whatever thread finishes the function.
     auto range = std::make_shared<TraceMe>([&] { return engine_.Label(way); });
-    context->function_library()->Run(
-        r->options, handle, r->inputs, &r->outputs,
-        [this, context, way, start, run, range, done = std::move(done)](const absl::Status& status) {
-          range->Stop();
-          run->own_cancellation.reset();  // its parent may be gone once done() is called
-          if (!status.ok()) return Failed(context, way, start, status, done);
-          context->SetStatus(engine_.Finish(context, *run, way, start));
-          engine_.KeepTime(context, start);
-          done();
-        });
+    NativeRun* r = run.get();
+    r->Start([this, context, way, start, run = std::move(run), range, done = std::move(done)] {
+      range->Stop();
+      const absl::Status status = run->Finish();
+      if (!status.ok()) return Failed(context, way, start, status, done);
+      context->SetStatus(engine_.Finish(context, *run, way, start));
+      engine_.KeepTime(context, start);
+      done();
+    });
   }
 
   void Failed(tensorflow::OpKernelContext* context, Engine::Way way, Clock::time_point start,
@@ -85,11 +86,17 @@ class EngineOnGpu : public tensorflow::OpKernel {
   absl::Status RunNative(tensorflow::OpKernelContext* context, Engine::Way way,
                          Clock::time_point start) {
     TraceMe range([&] { return engine_.Label(way); });
-    tensorflow::FunctionLibraryRuntime::Handle handle;
-    TF_RETURN_IF_ERROR(engine_.GetFunction(context, way, &handle));
-    NativeRun run(context, /*blocking=*/true, /*may_fail=*/way == Engine::Way::kXla);
-    TF_RETURN_IF_ERROR(context->function_library()->RunSync(run.options, handle, run.inputs,
-                                                            &run.outputs));
+    tensorflow::OpKernel* kernel = nullptr;
+    TF_RETURN_IF_ERROR(engine_.GetKernel(context, way, &kernel));
+    SchedulingTrial& trial = engine_.trial(way);
+    const Scheduling scheduling = trial.Next();
+    NativeRun run(context, kernel, scheduling, /*may_fail=*/way == Engine::Way::kXla);
+    TF_RETURN_IF_ERROR(run.Prepare());
+    std::promise<void> finished;
+    run.Start([&finished] { finished.set_value(); });
+    finished.get_future().wait();
+    TF_RETURN_IF_ERROR(run.Finish());
+    trial.Add(scheduling, NanosecondsSince(start));
     return engine_.Finish(context, run, way, start);
   }
 
