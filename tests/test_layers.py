@@ -17,7 +17,7 @@ ABOVE = {
     "typed_fallback",
     "conversion", "converter", "function_converter", "onnx_engines", "report", "__init__",
     "validation", "cli", "examples", "keras", "compat", "targets", "serving", "tuning",
-    "batch", "benchmark", "model_calibration",
+    "batch", "benchmark", "inference", "model_calibration",
 }  # fmt: skip
 
 

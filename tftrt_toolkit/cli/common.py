@@ -58,12 +58,12 @@ def _fail(message: str, code: int) -> int:
     sys.exit(code)
 
 
-def check_suffixes(paths: Sequence[str], writers: Mapping[str, Any]) -> None:
-    """Raise InvalidArgumentError unless each of the --report files has a known suffix."""
+def check_suffixes(paths: Sequence[str], writers: Mapping[str, Any], flag: str = "report") -> None:
+    """Raise InvalidArgumentError unless each of a flag's files has a known suffix."""
     for path in paths:
         if Path(path).suffix not in writers:
             raise InvalidArgumentError(
-                f"--report={path} has no known suffix: use one of {', '.join(writers)}"
+                f"--{flag}={path} has no known suffix: use one of {', '.join(writers)}"
             )
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "migrate": ("migrate_saved_model", "Bring an older TF-TRT's model to today's TensorFlow."),
     "triton": ("export_triton", "Write a converted model into a Triton model repository."),
     "tune": ("tune_model", "Find a converted model's fastest executors on this machine."),
+    "run": ("run_inference", "Run a model on pictures or .npz files."),
     "validate": ("validate_saved_model", "Compare a converted SavedModel with its original."),
 }
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tftrt_toolkit import images
 from tftrt_toolkit.errors import InputError
 from tftrt_toolkit.inputs import InputDirectory, InputFn, bind
 from tftrt_toolkit.sampling import sample_inputs
 
 Specs = Mapping[str, tf.TensorSpec]
 LABEL_KEYS = ("label", "labels", "y")
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _RECORD_SUFFIXES = (".tfrecord", ".tfrecords", ".record")
 
 
@@ -89,7 +89,7 @@ def from_directory(
     kinds: Sequence[tuple[tuple[str, ...], Callable[[list[Path]], Iterator[Batch]]]] = (
         ((".npz",), lambda files: _from_npz(files, specs)),
         (_RECORD_SUFFIXES, lambda files: _from_records(files, specs, size, image_range)),
-        (_IMAGE_SUFFIXES, lambda files: _from_images(directory, files, specs, size, image_range)),
+        (images.SUFFIXES, lambda files: _from_images(directory, files, specs, size, image_range)),
     )
     for suffixes, read in kinds:
         files = sorted(f for f in directory.rglob("*") if f.suffix.lower() in suffixes)
