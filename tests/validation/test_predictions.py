@@ -16,7 +16,7 @@ BATCH = Batch({"x": np.zeros((2, 1), np.float32)}, np.array([1, 0]))
 
 
 def write(path):
-    with PredictionWriter(path) as writer:
+    with PredictionWriter(path, ["serve"]) as writer:
         writer.write("serve", 0, 0, BATCH, ORIGINAL, ORIGINAL)
         writer.write("serve", 1, 2, BATCH, ORIGINAL, CONVERTED)
 
@@ -50,11 +50,29 @@ def test_csv(tmp_path):
 
 
 def test_nothing_written_is_still_json(tmp_path):
-    with PredictionWriter(tmp_path / "rows.json"):
+    with PredictionWriter(tmp_path / "rows.json", ["serve", "other"]):
         pass
     assert json.loads((tmp_path / "rows.json").read_text()) == []
 
 
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"\*.json or \*.csv"):
-        PredictionWriter(tmp_path / "rows.xml")
+        PredictionWriter(tmp_path / "rows.xml", ["serve"])
+
+
+def test_several_signatures_do_not_fit_one_csv(tmp_path):
+    with pytest.raises(InvalidArgumentError, match="signature_keys"):
+        PredictionWriter(tmp_path / "rows.csv", ["serve", "other"])
+
+
+def test_all_rows_have_the_same_columns(tmp_path):
+    """Though the second batch's outputs don't look like probabilities."""
+    first, second = {"y": np.float32([[0.5, 0.5]])}, {"y": np.float32([[7, -1]])}
+    batch = Batch({"x": np.zeros((1, 1), np.float32)})
+    with PredictionWriter(tmp_path / "rows.csv", ["serve"]) as writer:
+        writer.write("serve", 0, 0, batch, first, first)
+        writer.write("serve", 1, 1, batch, second, second)
+    with (tmp_path / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["y.original_class"] for row in rows] == ["0", "0"]
+    assert [row["batch"] for row in rows] == ["0", "1"]

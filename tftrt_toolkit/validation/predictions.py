@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,24 @@ class PredictionWriter:
     Use as a context manager.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises InvalidArgumentError unless the file's name ends with .json or .csv."""
+    def __init__(self, path: Path, keys: Sequence[str]) -> None:
+        """`keys`: the signatures to come.
+
+        Raises InvalidArgumentError unless the file's name ends with .json or .csv, and for several
+        signatures in CSV, whose columns would differ.
+        """
+        if path.suffix == ".csv" and len(keys) > 1:
+            raise InvalidArgumentError(
+                f"{path.name} can hold the rows of one signature, and there are {len(keys)}: "
+                "choose one by signature_keys, or write a .json file"
+            )
         if path.suffix not in SUFFIXES:
             raise InvalidArgumentError(
                 f"predictions go to a file named *{' or *'.join(SUFFIXES)}, not {path.name!r}"
             )
         self._path = path
         self._rows = 0
-        self._columns: list[str] = []
+        self._classifiers: dict[str, set[str]] = {}
 
     def __enter__(self) -> PredictionWriter:
         """Open the file."""
@@ -50,8 +59,13 @@ class PredictionWriter:
         self, key: str, index: int, first: int, batch: Batch, original: Arrays, converted: Arrays
     ) -> None:
         """Add a batch, whose first input has the number `first`."""
+        # By the first batch, so that all rows have the same columns.
+        classifiers = self._classifiers.setdefault(
+            key, {name for name, values in original.items() if looks_like_classifier(name, values)}
+        )
         columns = {
-            name: _columns(name, original[name], converted[name], batch.size) for name in original
+            name: _columns(original[name], converted[name], batch.size, name in classifiers)
+            for name in original
         }
         for row in range(batch.size):
             entry: dict[str, Any] = {"input": first + row, "signature": key, "batch": index}
@@ -66,16 +80,14 @@ class PredictionWriter:
             self._file.write("[\n" if not self._rows else ",\n")
             self._file.write(json.dumps(entry))
         else:
-            # Signatures of other outputs get a header of their own.
-            if list(entry) != self._columns:
-                self._columns = list(entry)
-                csv.writer(self._file).writerow(self._columns)
+            if not self._rows:
+                csv.writer(self._file).writerow(entry)
             csv.writer(self._file).writerow(entry.values())
         self._rows += 1
 
 
 def _columns(
-    name: str, original: np.ndarray, converted: np.ndarray, size: int
+    original: np.ndarray, converted: np.ndarray, size: int, is_classifier: bool
 ) -> dict[str, list[Any]]:
     if original.shape[:1] != (size,):  # not an output for each input
         return {}
@@ -84,7 +96,7 @@ def _columns(
         return {"unequal": wrong.tolist()}
     error = np.abs(original.astype(np.float64) - converted.astype(np.float64)).reshape(size, -1)
     found = {"max_error": [_number(value) for value in error.max(axis=1, initial=0.0)]}
-    if looks_like_classifier(name, original):
+    if is_classifier:
         for model, scores in (("original", original), ("converted", converted)):
             found[f"{model}_class"] = top_classes(scores).tolist()
             found[f"{model}_score"] = [_number(value) for value in scores.max(axis=1)]

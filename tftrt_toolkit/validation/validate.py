@@ -168,7 +168,9 @@ class _Validation:
         with contextlib.ExitStack() as stack:
             writer = None
             if self._options.predictions is not None:
-                writer = stack.enter_context(PredictionWriter(Path(self._options.predictions)))
+                writer = stack.enter_context(
+                    PredictionWriter(Path(self._options.predictions), keys)
+                )
             return tuple(self._signature(key, writer) for key in keys)
 
     def first_batch(self, key: str) -> Batch:
