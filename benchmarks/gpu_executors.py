@@ -19,6 +19,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,13 @@ def measure_model(name: str, directory: Path, results: Results) -> None:
         results.add({"model": name, "precision": precision, "batch": batch} | row)
 
 
+def command(arguments: Sequence[str]) -> str:
+    """What repeats the figures, wherever they are written to."""
+    files = ("--output", "--resume", "--docs")
+    flags_of = [one for one in arguments if not one.startswith(files)]
+    return " ".join(["python -m benchmarks.gpu_executors", *flags_of, "--output=FILE"])
+
+
 def machine() -> dict[str, str]:
     """What the figures hold for."""
     import onnxruntime
@@ -121,8 +129,7 @@ def main(argv: list[str]) -> None:
     del argv
     results = Results(Path(_OUTPUT.value), [Path(file) for file in _RESUME.value])
     if _MODELS.value:
-        command = " ".join(["python -m benchmarks.gpu_executors", *sys.argv[1:]])
-        results.join(machine() | {"commands": [command], "rows": []})
+        results.join(machine() | {"commands": [command(sys.argv[1:])], "rows": []})
     with tempfile.TemporaryDirectory() as scratch:
         for name in _MODELS.value:
             try:
