@@ -50,6 +50,14 @@ def test_the_golden_ops_are_this_registrys(op):
     assert op_def_registry.get(op.name) == op
 
 
+def test_the_toolkits_own_ops_stay_away(tmp_path):
+    """They would clash with TensorFlow's: nothing is compiled, so nothing is loaded."""
+    code = "import tftrt_toolkit; tftrt_toolkit.enable_tensorflow_api()"
+    result = in_process(code, TFTRT_TOOLKIT_CACHE_DIR=str(tmp_path / "cache"))
+    assert result.returncode == 0, result.stderr[-1000:]
+    assert not (tmp_path / "cache").exists()
+
+
 def test_missing_tensorrt_is_an_error_and_no_abort():
     result = in_process(MAKE_CONVERTER)
     assert result.returncode == 1, result.stderr[-1000:]
