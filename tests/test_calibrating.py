@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2
 from tftrt_toolkit.asset import AssetFile
@@ -79,3 +80,34 @@ def test_calibration_data_that_does_not_fit():
 def test_no_calibration_data():
     with pytest.raises(ValueError, match="yields nothing"):
         converter().convert(calibration_input_fn=lambda: [])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda: [TRAINING.images[:8], TRAINING.images[8:9], TRAINING.images[9:30]],
+        lambda: (batch for batch in ([TRAINING.images[:20]], (TRAINING.images[20:30],))),
+        [{"image": TRAINING.images[:30]}],
+        iter([TRAINING.images[:30]]),
+        tf.data.Dataset.from_tensor_slices(TRAINING.images[:30]).batch(7),
+        lambda: tf.data.Dataset.from_tensors({"image": TRAINING.images[:30]}),
+    ],
+    ids=["sizes", "generator", "dict", "one-shot", "dataset", "dataset of dicts"],
+)
+def test_data_in_every_form_gives_the_same_ranges(source):
+    made = converter(known_shapes=False)
+    made.convert(calibration_input_fn=source)
+    made.build(lambda: [HELD_OUT.images[:4]])
+    ranges = made.report()["segments"][0]["ranges"]
+    assert (ranges["source"], ranges["samples"]) == ("data", 30)
+    (engine,) = made._conversion.engines.engines
+    scales = {
+        tensor.name: tensor.SerializeToString()
+        for tensor in engine.typed.model.proto.graph.initializer
+        if tensor.name.endswith("/scale")
+    }
+    SEEN.append(scales)
+    assert scales == SEEN[0]
+
+
+SEEN = []  # the scales of the first form

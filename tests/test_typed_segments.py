@@ -13,7 +13,13 @@ from tftrt_toolkit.errors import CalibrationError, InvalidArgumentError
 from tftrt_toolkit.examples.digits import load_split
 from tftrt_toolkit.inputs import InputDirectory
 from tftrt_toolkit.onnx_model import run_session, to_session
-from tftrt_toolkit.precision import emulate, load_calibrations, load_overrides, save_calibrations
+from tftrt_toolkit.precision import (
+    Calibrator,
+    emulate,
+    load_calibrations,
+    load_overrides,
+    save_calibrations,
+)
 
 MODELS = Path(__file__).parents[1] / "saved_models"
 RANGE = ShapeRange((1, 8, 8, 1), (8, 8, 8, 1), (64, 8, 8, 1))
@@ -147,6 +153,19 @@ def test_auto_needs_data(calibrated):
         converter(calibrator="auto", calibration_file=calibrated[1]).convert()
 
 
+def test_trial_runs_that_tell_no_ranges(overflowing, monkeypatch):
+    monkeypatch.setattr(Calibrator, "add", refuse)
+    made = converter(overflowing, "FP16", input_shapes={"x": X})
+    made.convert()
+    assert entry(made)["ranges"] is None
+    assert entry(made)["islands"] == []
+    assert any("its constants alone decide" in note for note in made.report()["notes"])
+
+
+def refuse(*_):
+    raise CalibrationError("an input holds NaN")
+
+
 @pytest.fixture(scope="module")
 def overflowing(tmp_path_factory):
     """Two products between which values leave FP16's range, though no constant does."""
@@ -211,6 +230,7 @@ def test_what_runs_beside_quantized_nodes():
 def test_sparse_weights_are_reported(overflowing):
     made = converter(overflowing, "FP16", input_shapes={"x": X}, sparse_weights=True)
     made.convert()
+    assert len(entry(made)["plans"]) == 1
     sparsity = entry(made)["sparsity"]
     assert (sparsity["weights"], sparsity["qualifying"]) == (2, [])
     assert all("groups of four" in why for why in sparsity["others"].values())
@@ -262,3 +282,12 @@ def test_segments_without_fake_quantization_run_in_half(half_aware):
     precisions = sorted(one["precision"] for one in made.report()["segments"])
     assert precisions == ["FP16", "INT8"]
     assert any("no fake quantization: it runs in FP16" in one for one in made.report()["notes"])
+
+
+@pytest.mark.parametrize("precision", ["BF16", "FP8", "INT4"])
+def test_precisions_beyond_stock_build(precision):
+    made = converter(precision=precision)
+    made.convert(calibration_input_fn=IMAGES)
+    segment = entry(made)
+    assert segment["precision"] == precision
+    assert len(segment["plans"]) == 1

@@ -12,7 +12,7 @@ from absl import logging
 
 from tftrt_toolkit import onnx_model, runtime
 from tftrt_toolkit.artifacts import Sample
-from tftrt_toolkit.errors import CalibrationError, InputError
+from tftrt_toolkit.errors import CalibrationError, InputError, SessionError
 from tftrt_toolkit.inputs import DataSource, InputDirectory, batches, signature_specs
 from tftrt_toolkit.pipeline import Candidate, ConvertedSignature
 from tftrt_toolkit.precision import prepare
@@ -129,15 +129,15 @@ def from_file(
 
 
 def from_samples(candidate: Candidate) -> SegmentRanges | None:
-    """What the runs that checked a segment tell of its ranges; None if there were none."""
+    """What a segment's trial runs tell of its ranges; None if there were none, or they can't."""
     samples: list[Sample] = candidate.record.samples
     if not samples:
         return None
-    calibrator = Calibrator(candidate.onnx, kept_bytes=0, few_runs=True)
     try:
+        calibrator = Calibrator(candidate.onnx, kept_bytes=0, few_runs=True)
         for sample in samples:
             calibrator.add(sample.inputs)
-    except CalibrationError as error:  # an infinite mask, say, from a native node
+    except (CalibrationError, SessionError) as error:  # an infinite mask, say, from a native node
         logging.info("%s: no ranges from trial runs: %s", candidate.segment.name, error)
         return None
     return SegmentRanges(calibrator.result(), TRIAL)

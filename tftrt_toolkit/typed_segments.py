@@ -18,6 +18,7 @@ from tftrt_toolkit.precision import (
     PrecisionOptions,
     load_calibrations,
     load_overrides,
+    prepare,
     resolve_calibrator,
     with_overrides,
 )
@@ -156,7 +157,11 @@ class SegmentTyper:
 
     def _type(self, candidate: Candidate) -> None:
         key = key_of(candidate.segment)
-        typing = self._typing(candidate)
+        prepared = candidate
+        if self._settings.precision != "FP32":
+            # Once for ranges and types; not kept, as weights may have been copied.
+            prepared = dataclasses.replace(candidate, onnx=prepare(candidate.onnx))
+        typing = self._typing(prepared)
         try:
             typed = typing.apply()
         except CalibrationError as error:
@@ -168,9 +173,10 @@ class SegmentTyper:
             )
             typing = dataclasses.replace(typing, precision=self._base.rest)
             typed = typing.apply()
-        self._typings[key], self._typed[key] = typing, typed
         if typing.precision == "FP16":
-            self._propose_bf16(candidate, typing, typed.islands)
+            self._propose_bf16(typing, typed.islands)
+        self._typings[key] = dataclasses.replace(typing, candidate=candidate)
+        self._typed[key] = typed
 
     def _typing(self, candidate: Candidate) -> Typing:
         segment, precision = candidate.segment, self._settings.precision
@@ -201,8 +207,8 @@ class SegmentTyper:
         found = calibrating.from_samples(candidate)
         if found is None:
             self._note(
-                f"{candidate.segment.name} was reached by no run: its constants alone decide which "
-                "of its nodes stay FP32"
+                f"no trial run tells {candidate.segment.name}'s ranges: its constants alone decide "
+                "which of its nodes stay FP32"
             )
             return None
         self._note(
@@ -226,9 +232,8 @@ class SegmentTyper:
     def _quantizes_any(self) -> bool:
         return any(typed.precision in ("INT8", "FP8") for typed in self._typed.values())
 
-    def _propose_bf16(
-        self, candidate: Candidate, typing: Typing, islands: Sequence[Island]
-    ) -> None:
+    def _propose_bf16(self, typing: Typing, islands: Sequence[Island]) -> None:
+        candidate = typing.candidate
         nodes = len(candidate.onnx.proto.graph.node)
         if len(islands) <= _MANY_ISLANDS * nodes:
             return
