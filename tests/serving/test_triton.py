@@ -162,6 +162,14 @@ def test_a_plan_of_tensorrt_is_served_with_an_ensemble_for_the_names(whole, tmp_
     assert list((tmp_path / "repository" / "digits" / "1").iterdir()) == []
 
 
+def test_plans_of_one_gpu_for_several_shapes_are_no_one_plan(whole, tmp_path):
+    directory = with_tensorrt_plans(whole, tmp_path / "model", "8.6", "8.6")
+    with pytest.raises(ConversionError, match="a plan for each shape, and Triton loads one"):
+        export_triton(directory, tmp_path / "repository", "digits", form="plan")
+    (model,) = export_triton(directory, tmp_path / "repository", "digits")
+    assert model.form == "onnx"
+
+
 @pytest.mark.parametrize("max_batch_size", [None, 0])
 def test_several_engines_become_an_ensemble_with_what_is_between(cut, tmp_path, max_batch_size):
     models = export_triton(cut, tmp_path, "digits", max_batch_size=max_batch_size)
@@ -254,6 +262,29 @@ def test_branches_scalars_and_unused_inputs(tmp_path):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_first_dimension_that_is_no_batch(tmp_path):
+    class Joining(tf.Module):
+        def __init__(self):
+            self.weight = tf.Variable(tf.random.stateless_normal([16, 32], [1, 2]))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 16], tf.float32, name="x")])
+        def serve(self, x):
+            halves = tf.tanh(tf.reshape(tf.nn.relu(x @ self.weight), [-1, 16]))
+            return {"y": tf.reshape(tf.nn.relu(halves @ self.weight), [-1, 64])}
+
+    model = Joining()
+    tf.saved_model.save(model, str(tmp_path / "plain"), signatures=model.serve)
+    shapes = {"x": ShapeRange((1, 16), (2, 16), (8, 16))}
+    directory = convert(
+        tmp_path / "plain", tmp_path / "model", input_shapes=shapes, native_ops=["Tanh"]
+    )
+    export_triton(directory, tmp_path / "repository", "joining")
+    assert read_config(tmp_path / "repository", "joining").max_batch_size == 0
+    with pytest.raises(InvalidArgumentError, match=r"max_batch_size=8 needs a batch .* another"):
+        export_triton(directory, tmp_path / "other", "joining", max_batch_size=8)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -40,17 +40,16 @@ def check_pieces(
     pieces: Sequence[Piece],
     names: Mapping[str, str],
     engines: Collection[Engine],
-    *,
-    batched: bool,
-) -> None:
-    """Raise ConversionError unless the pieces give what the converted model gives.
+) -> bool:
+    """Whether all tensors have the same first dimension: that of a batch, as far as a run tells.
 
-    names: tensor -> the signature's input or output. Where the model runs on no made-up input, or
-    ONNX Runtime has no kernel for a precision, nothing is compared.
+    names: tensor -> the signature's input or output. Where the model runs on no made-up input
+    nothing is compared. Raises ConversionError unless the pieces give what the converted model
+    gives.
     """
     ran = _run_model(function, engines)
     if ran is None:
-        return
+        return True
     batch, expected = ran
     produced = {spec.name for piece in pieces for spec in piece.outputs}
     inputs = {tensor: batch[name] for tensor, name in names.items() if tensor not in produced}
@@ -61,12 +60,11 @@ def check_pieces(
             f"the pieces for Triton don't run in ONNX Runtime ({error}): serve the native form "
             "with export_tf_serving"
         ) from error
-    if batched:
-        _check_batch(tensors)
     precision = max((piece.onnx.precision for piece in pieces), key=_loss)
     least = default_tolerance(precision).min_snr_db
     for tensor in sorted(produced & names.keys()):
         _check_output(names[tensor], expected[names[tensor]], tensors[tensor], least)
+    return len({value.shape[:1] for value in tensors.values()}) == 1
 
 
 def _run_model(function: Any, engines: Collection[Engine]) -> tuple[_Arrays, _Arrays] | None:
@@ -86,16 +84,6 @@ def _run_model(function: Any, engines: Collection[Engine]) -> tuple[_Arrays, _Ar
 
 def _loss(precision: str) -> float:
     return -default_tolerance(precision).min_snr_db
-
-
-def _check_batch(tensors: Mapping[str, np.ndarray]) -> None:
-    sizes = {name: value.shape[:1] for name, value in tensors.items()}
-    if len(set(sizes.values())) > 1:
-        least = min(sizes, key=lambda name: sizes[name])
-        raise ConversionError(
-            f"the first dimension of {least} isn't the batch, so Triton can't batch: export with "
-            "max_batch_size=0"
-        )
 
 
 def _check_output(name: str, expected: np.ndarray, found: np.ndarray, least: float) -> None:

@@ -107,8 +107,8 @@ def export_triton(
     assets = {base: found.asset for base, found in engines.items() if found.asset is not None}
     pieces = split(frozen, assets)
     served = _served(name, function, frozen.graph.arguments, frozen.graph.results, pieces)
-    batching = Batching(_batch_limit(pieces, max_batch_size), dynamic_batching)
-    check_pieces(function, pieces, served.names, engines.values(), batched=batching.limit > 0)
+    same_batch = check_pieces(function, pieces, served.names, engines.values())
+    batching = Batching(_batch_limit(pieces, max_batch_size, same_batch), dynamic_batching)
     written = list(_models(served, form, batching))
     for one, _, _ in written:
         check_output(Path(repository, one.name), overwrite)
@@ -144,16 +144,20 @@ def _served(
     return _Served(name, pieces, tuple(inputs.values()), tuple(outputs.values()), names)
 
 
-def _batch_limit(pieces: Sequence[Piece], asked: int | None) -> int:
-    """max_batch_size: what was asked for, else what all plans were built for; 0: none."""
+def _batch_limit(pieces: Sequence[Piece], asked: int | None, same_batch: bool) -> int:
+    """max_batch_size: what was asked for, else what all plans were built for; 0: none.
+
+    same_batch: the first dimension of all tensors was the same in a run.
+    """
     specs = [spec for piece in pieces for spec in (*piece.inputs, *piece.outputs)]
     odd = [spec for spec in specs if not spec.shape.rank or spec.shape[0] is not None]
-    if odd and asked:
+    if asked and (odd or not same_batch):
+        where = f": {odd[0].name} ({odd[0].shape}) has none" if odd else ", and some have another"
         raise InvalidArgumentError(
-            f"max_batch_size={asked} needs a batch in every tensor, and {odd[0].name} "
-            f"({odd[0].shape}) has none: export with max_batch_size=0"
+            f"max_batch_size={asked} needs a batch as the first dimension of every tensor{where}; "
+            "export with max_batch_size=0"
         )
-    if odd or asked is not None:
+    if odd or not same_batch or asked is not None:
         return asked or 0
     limits = [
         max(
@@ -195,15 +199,21 @@ def _plans(piece: Piece, form: str) -> Sequence[PlanEntry]:
     """The plans that Triton loads, one a GPU; none where the piece is served as ONNX."""
     if piece.asset is None or form == "onnx":
         return ()
-    served = {plan.targets: plan for plan in piece.asset.plans if plan.flavour == _SERVED_FLAVOUR}
-    if form == "plan" and not served:
+    plans = [plan for plan in piece.asset.plans if plan.flavour == _SERVED_FLAVOUR]
+    one_a_target = len({plan.targets for plan in plans}) == len(plans)
+    if form == "plan" and not plans:
         others = {plan.flavour for plan in piece.asset.plans}
         raise ConversionError(
             f"{piece.asset.segment} has no plan of TensorRT, which Triton loads "
             f"({', '.join(others) or 'none'} was built): build_engines --engine=tensorrt on the "
             "target machine adds one, or export with form='onnx'"
         )
-    return tuple(served.values())
+    if form == "plan" and not one_a_target:
+        raise ConversionError(
+            f"{piece.asset.segment} has a plan for each shape, and Triton loads one: convert with "
+            "use_dynamic_shape=True, or export with form='onnx'"
+        )
+    return plans if one_a_target else ()
 
 
 def _write(
