@@ -30,6 +30,6 @@ def test_render_gives_the_ratio_of_medians():
         "one after the other": {"seconds": [100.0, 120.0], "peak_bytes": [2**30, 2**31]},
         "batch": {"seconds": [55.0, 55.0], "peak_bytes": [2**31, 3 * 2**30]},
     }
-    text = render({"runs": runs, "cores": 2, "memory_limit_bytes": 5 * 2**30})
+    text = render({"models": ["a", "b"], "runs": runs, "cores": 2, "memory_limit_bytes": 5 * 2**30})
     assert "Ratio 0.50 on 2 cores, with a limit of 5 GiB" in text
     assert "| batch | 55 | 3.00 |" in text

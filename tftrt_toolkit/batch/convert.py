@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ from tftrt_toolkit.errors import InternalError, MissingDependencyError, ToolkitE
 from tftrt_toolkit.inputs import InputDirectory
 from tftrt_toolkit.progress import peak_rss_bytes
 from tftrt_toolkit.saved_model import size_on_disk
+
+
+def begin_process(log: Path) -> None:
+    """Make this process a job's: what it prints goes to its log, and GPUs are shared."""
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    # TensorFlow would take all of a GPU's memory, of which other jobs need some.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def run_job(job: Job, key: str, state: StateDirectory) -> Record:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 
-from tftrt_toolkit.batch.convert import run_job
+from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.job import Job
 from tftrt_toolkit.batch.memory import proportional_bytes, total_bytes
 from tftrt_toolkit.batch.state import Record, StateDirectory
@@ -195,9 +195,7 @@ def _parent(pid: int) -> int | None:
 def _child(task: Task, work: Work, state: StateDirectory, cores: frozenset[int]) -> None:
     """The job's process: on its own cores, its messages in its log, no longer than its parent."""
     os.sched_setaffinity(0, cores)
-    with state.log(work.job.name).open("wb") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    begin_process(state.log(work.job.name))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         task(work.job, work.key, state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import socket
 import time
 from collections.abc import Generator, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from absl import logging
 
+from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.state import Record, StateDirectory
 from tftrt_toolkit.batch.work import Work, failed
 from tftrt_toolkit.errors import MissingDependencyError, RuntimeLoadError
@@ -114,12 +114,8 @@ def _task(work: Work, state: StateDirectory, cores: int) -> Record:
     import ray
     import tensorflow as tf
 
-    from tftrt_toolkit.batch.convert import run_job
-
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     tf.config.threading.set_inter_op_parallelism_threads(cores)
-    with state.log(work.job.name).open("wb") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    begin_process(state.log(work.job.name))
     print(f"Ray node {ray.get_runtime_context().get_node_id()}", flush=True)
     return run_job(work.job, work.key, state)
