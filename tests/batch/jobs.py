@@ -58,4 +58,6 @@ def play(job, key, state):
     with attempts.open("a") as file:
         file.write(f"{time.monotonic()} end\n")
     state.save(record(job.name))
+    if action == "late":  # as libraries do while a process ends
+        os.kill(os.getpid(), signal.SIGSEGV)
     return record(job.name)

@@ -34,11 +34,12 @@ def times(tmp_path, name):
 
 
 def test_a_death_takes_no_other_job_with_it_and_only_signals_are_tried_again(state, tmp_path):
-    names = ("crash_1", "crashonce_1", "raise_1", "wait_1")
+    names = ("crash_1", "crashonce_1", "raise_1", "wait_1", "late_1")
     records, _ = run(state, [work(tmp_path, name) for name in names])
     assert {name for name, record in records.items() if record.converted} == {
         "crashonce_1",
         "wait_1",
+        "late_1",
     }
     assert "signal 11" in records["crash_1"].error
     assert not records["crash_1"].final
@@ -46,7 +47,7 @@ def test_a_death_takes_no_other_job_with_it_and_only_signals_are_tried_again(sta
     assert records["raise_1"].final
     assert "LookupError: a fault of the task" in state.log("raise_1").read_text()
     assert state.load("crash_1") == records["crash_1"]
-    assert [len(times(tmp_path, name)) for name in names] == [2, 3, 1, 2]
+    assert [len(times(tmp_path, name)) for name in names] == [2, 3, 1, 2, 2]
 
 
 def test_no_more_cores_are_used_than_given(state, tmp_path):
@@ -109,4 +110,4 @@ def test_closing_interrupts_what_runs_so_that_it_clears_up(state, tmp_path):
         time.sleep(0.01)
     found.close()
     assert (tmp_path / "sleep_2.cleared").exists()
-    assert state.load("sleep_2") is None
+    assert state.load("sleep_2").status == "started"

@@ -35,8 +35,6 @@ def run_job(job: Job, key: str, state: StateDirectory) -> Record:
     """
     with state.only_job(job.name):
         start = time.monotonic()
-        # From here on the output is this batch's, and may be replaced by it.
-        state.save(Record(name=job.name, fingerprint=key, status="started", final=False))
         record = _attempt(job, key, start)
         state.save(record)
         return record

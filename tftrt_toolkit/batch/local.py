@@ -21,7 +21,7 @@ from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.job import Job
 from tftrt_toolkit.batch.memory import proportional_bytes, total_bytes
 from tftrt_toolkit.batch.state import Record, StateDirectory
-from tftrt_toolkit.batch.work import Work, died, failed, fits
+from tftrt_toolkit.batch.work import Work, begin, died, failed, fits, outcome
 
 Task = Callable[[Job, str, StateDirectory], Record]
 
@@ -91,6 +91,7 @@ class LocalRunner:
                 self._launch(work)
 
     def _launch(self, work: Work) -> None:
+        begin(work, self._state)
         cores = frozenset(sorted(self._free)[: self._cores_per_model])
         self._free -= cores
         process = self._context.Process(
@@ -111,9 +112,8 @@ class LocalRunner:
             if code is None:
                 continue
             self._release(one)
-            if code == 0:
-                record = self._state.load(name)
-                assert record is not None, f"{name} ended well and left no record"
+            record = outcome(one.work, self._state)
+            if record is not None:  # a crash behind it, while the process ended, harms nothing
                 yield record
                 continue
             record = died(one.work, code, one.seconds, self._state.log(name))
@@ -127,20 +127,20 @@ class LocalRunner:
         for one in list(self._running):
             limit = one.work.job.timeout_seconds
             if limit is not None and one.seconds > limit:
-                self._kill(one)
                 text = f"it took longer than {limit / 60:g} minutes: raise timeout_minutes"
-                yield self._kept(failed(one.work, text, one.seconds, final=False))
+                yield self._ended(one, text)
         if not self._running or self._total() <= self._threshold:
             return
         # Who exceeds its estimate most has upset the plan.
         worst = max(self._running, key=_excess)
-        self._kill(worst)
-        if self._running and not worst.work.alone:
+        if len(self._running) > 1 and not worst.work.alone:
+            worst.process.kill()
+            self._release(worst)
             waiting.append(dataclasses.replace(worst.work, alone=True))
         else:
             assert self._limit is not None
             text = f"it needs more memory than {self._limit / 2**30:.3g} GiB: raise memory_gb"
-            yield self._kept(failed(worst.work, text, worst.seconds, final=False))
+            yield self._ended(worst, text)
 
     @property
     def _threshold(self) -> float:
@@ -158,9 +158,12 @@ class LocalRunner:
         self.peak_bytes = max(self.peak_bytes, total)
         return total
 
-    def _kill(self, one: _Running) -> None:
+    def _ended(self, one: _Running, error: str) -> Record:
+        """End a job; its record has the error, unless it was done already."""
         one.process.kill()
         self._release(one)
+        done = outcome(one.work, self._state)
+        return done or self._kept(failed(one.work, error, one.seconds, final=False))
 
     def _kept(self, record: Record) -> Record:
         self._state.save(record)

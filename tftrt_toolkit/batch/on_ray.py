@@ -12,7 +12,7 @@ from absl import logging
 
 from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.state import Record, StateDirectory
-from tftrt_toolkit.batch.work import Work, failed
+from tftrt_toolkit.batch.work import Work, begin, failed, outcome
 from tftrt_toolkit.errors import MissingDependencyError, RuntimeLoadError
 
 _REACH_S = 10.0
@@ -75,6 +75,7 @@ class RayRunner:
                 self._ray.shutdown()
 
     def _submit(self, work: Work) -> Any:
+        begin(work, self._state)
         # Whole processes: what TensorFlow took goes back with them.
         remote = self._ray.remote(
             num_cpus=self._cores,
@@ -93,6 +94,9 @@ class RayRunner:
             text = f"its process raised: see {self._state.log(work.job.name)}"
             record = failed(work, text, seconds, final=True)
         except errors.RayError as error:
+            done = outcome(work, self._state)
+            if done is not None:
+                return done
             reason = str(error).strip().splitlines()[0]
             if not work.alone:
                 logging.warning("%s is tried again: %s", work.job.name, reason)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tftrt_toolkit.batch.job import Job
-from tftrt_toolkit.batch.state import Record
+from tftrt_toolkit.batch.state import Record, StateDirectory
 from tftrt_toolkit.saved_model import size_on_disk
 
 # Peaks of the model zoo's conversions: TensorFlow and the toolkit take 0.9 GB, and each byte of a
@@ -48,6 +48,18 @@ def fits(work: Work, running: Sequence[Work], memory_limit: int | None) -> bool:
         return False
     expected = work.memory_bytes + sum(other.memory_bytes for other in running)
     return memory_limit is None or expected <= memory_limit
+
+
+def begin(work: Work, state: StateDirectory) -> None:
+    """Note that a job starts: from now on its output is this batch's, which may replace it."""
+    name = work.job.name
+    state.save(Record(name=name, fingerprint=work.key, status="started", final=False))
+
+
+def outcome(work: Work, state: StateDirectory) -> Record | None:
+    """The record that a job has written since `begin`, however its process ended then."""
+    record = state.load(work.job.name)
+    return None if record is None or record.status == "started" else record
 
 
 def died(work: Work, exitcode: int, seconds: float, log: Path) -> Record | None:
