@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from tests.serving.triton_repository import check_ensemble, read_config, run_repository, shown
 from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2, export_triton
 from tftrt_toolkit.artifacts import Plan, SegmentAsset, ShapeProfile
 from tftrt_toolkit.asset import AssetFile, write_asset
@@ -79,50 +77,6 @@ def with_tensorrt_plans(model, directory, *targets):
     return directory
 
 
-def read_config(repository, name):
-    """The model's configuration, by the schema that Triton publishes; unknown fields are errors."""
-    config = text_format.Parse((repository / name / "config.pbtxt").read_text(), ModelConfig())
-    assert config.name == name
-    assert (repository / name / "1").is_dir()
-    return config
-
-
-def shown(values):
-    return {one.name: (one.data_type, list(one.dims)) for one in values}
-
-
-def run_onnx(repository, name, feeds):
-    session = onnxruntime.InferenceSession(
-        repository / name / "1" / "model.onnx", providers=["CPUExecutionProvider"]
-    )
-    config = read_config(repository, name)
-    for found, declared in (
-        (session.get_inputs(), config.input), (session.get_outputs(), config.output),
-    ):  # fmt: skip
-        batch = [-1] if config.max_batch_size else []
-        for one in declared:
-            (value,) = [value for value in found if value.name == one.name]
-            dims = [size if isinstance(size, int) else -1 for size in value.shape]
-            assert dims == batch + list(one.reshape.shape if one.HasField("reshape") else one.dims)
-        assert {value.name for value in found} == {one.name for one in declared}
-    names = [value.name for value in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
-
-
-def run_repository(repository, name, feeds):
-    """The outputs as Triton would compute them, step by step."""
-    config = read_config(repository, name)
-    if config.platform != "ensemble":
-        return run_onnx(repository, name, feeds)
-    tensors = dict(feeds)
-    assert set(tensors) == {one.name for one in config.input}
-    for step in config.ensemble_scheduling.step:
-        taken = {own: tensors[tensor] for own, tensor in step.input_map.items()}
-        found = run_onnx(repository, step.model_name, taken)
-        tensors |= {tensor: found[own] for own, tensor in step.output_map.items()}
-    return {one.name: tensors[one.name] for one in config.output}
-
-
 def run_model(directory, **inputs):
     function = tf.saved_model.load(str(directory)).signatures["serving_default"]
     found = function(**{name: tf.constant(value) for name, value in inputs.items()})
@@ -159,7 +113,16 @@ def test_a_plan_of_tensorrt_is_served_with_an_ensemble_for_the_names(whole, tmp_
     (step,) = ensemble.ensemble_scheduling.step
     assert dict(step.input_map) == {config.input[0].name: "image"}
     assert dict(step.output_map) == {config.output[0].name: "logits"}
+    check_ensemble(tmp_path / "repository", "digits")
     assert list((tmp_path / "repository" / "digits" / "1").iterdir()) == []
+
+
+def test_plans_and_onnx_in_one_ensemble(cut, tmp_path):
+    directory = with_tensorrt_plans(cut, tmp_path / "model", "8.9")
+    models = export_triton(directory, tmp_path / "repository", "digits", form="plan")
+    forms = {model.name.removeprefix("digits").rstrip("012"): model.form for model in models}
+    assert forms == {"_trtengineop_000_": "plan", "_native_": "onnx", "": "ensemble"}
+    check_ensemble(tmp_path / "repository", "digits")
 
 
 def test_plans_of_one_gpu_for_several_shapes_are_no_one_plan(whole, tmp_path):
@@ -246,6 +209,7 @@ def test_branches_scalars_and_unused_inputs(tmp_path):
     assert len(models) > 3
     config = read_config(tmp_path / "repository", "branching")
     assert config.max_batch_size == 0
+    check_ensemble(tmp_path / "repository", "branching")
     assert shown(config.input) == {"x": (11, [-1, 16]), "scale": (11, [1]), "rows": (8, [-1])}
     assert shown(config.output) == {
         "chosen": (11, [-1, 8]),
