@@ -108,7 +108,7 @@ def data_batches(
 
 
 def from_file(
-    candidate: Candidate, calibrations: Mapping[str, Calibration], path: Path, *, strict: bool
+    candidate: Candidate, calibrations: Mapping[str, Calibration], path: Path | str, *, strict: bool
 ) -> SegmentRanges | None:
     """The calibration of a segment's model, under whatever name the file has it.
 

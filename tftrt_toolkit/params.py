@@ -122,10 +122,10 @@ class ToolkitOptions:
     signature_keys: Sequence[str] | None = None
     check: bool = True
     calibrator: str = "sample_max"
-    calibration_file: Path | None = None
+    calibration_file: Path | str | None = None
     rest_precision: str = "FP16"
     quantize_attention: bool = False
-    precision_file: Path | None = None
+    precision_file: Path | str | None = None
     max_error: float | None = None
     metric: LabelledMetric | None = None
     typed_fallback: bool = False

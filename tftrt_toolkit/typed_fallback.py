@@ -59,7 +59,6 @@ class _Reader:
     def __init__(self, typed: TypedOnnx, graph: FrozenGraph, segment: Segment) -> None:
         self._onnx = Graph(typed.model)
         self._graph = graph
-        self._segment = segment
         wanted = set(segment.nodes)
         self._nodes = {one.name: one for one in graph.graph_def.node if one.name in wanted}
         self._low_nodes: set[str] = set()

@@ -131,8 +131,9 @@ class SegmentTyper:
         without = dataclasses.replace(typing, options=options).apply()
         if len(without.islands) > len(typed.islands):
             self._note(
-                "TensorRT-RTX's plans keep convolutions in FP16, where it is faster than in INT8; "
-                "the ONNX that TensorRT 10 and 11 build from has them quantized"
+                "TensorRT-RTX's plans keep convolutions in FP16, since its INT8 ones come with "
+                "conversions around them; the ONNX that TensorRT 10 and 11 build from has them "
+                "quantized"
             )
         return without
 
@@ -249,15 +250,13 @@ class SegmentTyper:
         assert options.max_error is not None
         if run is None and options.metric is None:
             self._note("max_error was measured on made-up inputs: calibration data would be better")
+        typings = {one.segment.name: self._typings[key_of(one.segment)] for one in new}
+        everything = {one.segment.name: self.typed(one) for one in signature.candidates}
         with self._stages.stage("budget", signature.key):
             budget = meet_budget(
                 signature,
-                {one.segment.name: self._typings[key_of(one.segment)] for one in new},
-                {
-                    one.segment.name: self.typed(one)
-                    for one in signature.candidates
-                    if one not in new
-                },
+                typings,
+                {name: typed for name, typed in everything.items() if name not in typings},
                 options.max_error,
                 run.kept if run else signature.trial_batches,
                 options.metric,
