@@ -75,3 +75,14 @@ def test_settled_nodes_are_not_exported_again(segment):
     assert result.bound == ACCUMULATED_BOUND
     assert "end:0" in looked_at
     assert not {"squash:0", "product:0"} & set(looked_at)
+
+
+def test_an_output_that_became_a_constant_is_compared_too():
+    def constant(x):
+        return {"a": tf.multiply(x, 2.0), "b": tf.constant([1.0, 2.0])}
+
+    graph, part = freeze(constant, [tf.TensorSpec([None, 4], tf.float32, name="x")])
+    sample = Sample((X,), tuple(as_arrays(constant(tf.constant(X)))))
+    values = native_values(graph, part, sample)
+    found = shared_differences(export_segment(graph, part), values, [X])
+    assert {spec.name for spec in part.outputs} <= found.keys()

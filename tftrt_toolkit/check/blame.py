@@ -74,8 +74,13 @@ def _refusal(graph: FrozenGraph, node: str, found: Difference) -> Refusal:
     return Refusal(RULE, f"{op} {node!r}: its ONNX form gives another result, {found.words}")
 
 
-def native_values(graph: FrozenGraph, segment: Segment, sample: Sample) -> Values:
-    """Every tensor of the segment as TensorFlow computes it; weights left out."""
+def native_values(
+    graph: FrozenGraph, segment: Segment, sample: Sample, only: Set[str] | None = None
+) -> Values:
+    """The segment's tensors as TensorFlow computes them, its inputs too; weights left out.
+
+    only: names of those wanted; None: all of them.
+    """
     subgraph = build_subgraph(graph, segment)
     weights = {name: graph.weights[name].value for name in segment.weights}
     tensors = [
@@ -83,7 +88,7 @@ def native_values(graph: FrozenGraph, segment: Segment, sample: Sample) -> Value
         for name in segment.nodes
         if name not in weights
         for tensor in subgraph.graph.get_operation_by_name(name).outputs
-        if tensor.dtype not in (tf.resource, tf.variant)
+        if tensor.dtype not in (tf.resource, tf.variant) and (only is None or tensor.name in only)
     ]
     values = run_subgraph(subgraph, sample.inputs, weights, tensors)
     inputs = zip((spec.name for spec in segment.inputs), sample.inputs, strict=True)

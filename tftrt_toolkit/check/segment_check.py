@@ -19,7 +19,12 @@ from tftrt_toolkit.check.compare import (
     Difference,
     difference,
 )
-from tftrt_toolkit.check.settled import settled_nodes, shared_differences
+from tftrt_toolkit.check.settled import (
+    computed_tensors,
+    settled_nodes,
+    shared_differences,
+    tensors_around,
+)
 from tftrt_toolkit.errors import SessionError
 from tftrt_toolkit.onnx_model import run_session, to_session
 
@@ -91,19 +96,23 @@ def verify_segment(
     result = check_segment(onnx, segment, samples)
     if result.passed or not result.differences:
         return result
-    values = native_values(graph, segment, samples[0])
+    sample = samples[0]
+    values = native_values(graph, segment, sample, set(computed_tensors(onnx)))
     try:
-        shared = shared_differences(onnx, values, samples[0].inputs)
+        shared = shared_differences(onnx, values, sample.inputs)
     except SessionError as error:
         return _not_runnable(segment, BOUND, str(error)[:300])
     result = _result(segment, shared, BOUND)
     if result.passed:
         return result
     settled = settled_nodes(graph, segment, shared)
+    values = native_values(graph, segment, sample, tensors_around(graph, segment, settled))
     refusals = wrong_apart(graph, segment, values, export, settled)
     if not refusals and result.worst <= ACCUMULATED_BOUND:
         return CheckResult(result.differences, ACCUMULATED_BOUND)
-    refusals = refusals or wrong_together(graph, segment, samples[0], values, export)
+    refusals = refusals or wrong_together(
+        graph, segment, sample, native_values(graph, segment, sample), export
+    )
     return dataclasses.replace(result, refusals=refusals)
 
 

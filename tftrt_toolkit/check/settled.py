@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 import onnx
@@ -13,22 +13,24 @@ from tftrt_toolkit.graph import data_inputs, node_of
 from tftrt_toolkit.onnx_model import run_session, to_session
 
 
+def computed_tensors(model: OnnxModel) -> list[str]:
+    """Names of the model's outputs and of all that its nodes yield."""
+    given = {value.name for value in model.proto.graph.input}
+    outputs = [value.name for value in model.proto.graph.output]
+    inner = [name for node in model.proto.graph.node for name in node.output if name]
+    return [name for name in dict.fromkeys([*outputs, *inner]) if name not in given]
+
+
 def shared_differences(
     model: OnnxModel, values: Mapping[str, np.ndarray], inputs: Sequence[np.ndarray]
 ) -> dict[str, Difference]:
     """Run `model`; the difference of each tensor that it and TensorFlow know by one name.
 
-    values: each tensor of the segment as TensorFlow computes it from `inputs`. Where the mapping
+    values: tensors of the segment as TensorFlow computes them from `inputs`. Where the mapping
     moved a transpose, the shapes differ under one name: an infinite difference, as for a wrong
     value. Raises SessionError.
     """
-    given = {value.name for value in model.proto.graph.input}
-    names = [
-        name
-        for node in model.proto.graph.node
-        for name in node.output
-        if name in values and name not in given
-    ]
+    names = [name for name in computed_tensors(model) if name in values]
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     del proto.graph.output[:]
@@ -63,3 +65,12 @@ def settled_nodes(
         unsettled.add(name)
         tensors.extend(data_inputs(nodes[name]))
     return members - unsettled
+
+
+def tensors_around(graph: FrozenGraph, segment: Segment, settled: Set[str]) -> set[str]:
+    """Names of all tensors that the segment's other nodes take and yield."""
+    left = set(segment.nodes) - settled
+    taken = (
+        name for node in graph.graph_def.node if node.name in left for name in data_inputs(node)
+    )
+    return {*taken, *(name for name in graph.tensors if node_of(name) in left)}

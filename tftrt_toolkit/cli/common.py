@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,10 @@ def run(main: Callable[[], int], required: Sequence[str] = ()) -> None:
     Exit codes: 0 done; 1 the job could not be done, said in one line; 2 the flags are wrong;
     130 interrupted.
     """
-    gc.freeze()  # what the imports made stays: collections needn't walk it again and again
+    # What the imports made stays: collections needn't walk it again and again, nor walk at the end
+    # what goes with the process.
+    gc.freeze()
+    atexit.register(gc.freeze)
     if required:
         flags.mark_flags_as_required(list(required))
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
