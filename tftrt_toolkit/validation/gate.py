@@ -107,8 +107,12 @@ def judge(gate: Gate, original: Path, candidate: Path, precision: str) -> Valida
         precision=gate.options.precision or precision,
         blame=gate.demote or gate.options.blame,
     )
-    reference = original if gate.original is None else gate.original
-    return validate(reference, candidate, gate.input_fn, options=options)
+    live = gate.original is not None
+    reference = gate.original if live else original
+    report = validate(reference, candidate, gate.input_fn, options=options)
+    # The candidate's directory is gone when the report is read.
+    name = "the live model" if live else report.original
+    return dataclasses.replace(report, original=name, converted="the converted model")
 
 
 def refusal(report: ValidationReport, hint: str) -> ValidationError:
