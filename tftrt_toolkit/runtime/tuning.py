@@ -36,7 +36,7 @@ class Effort:
 
     warmup: int = 3
     repeats: int = 20
-    rounds: int = 3
+    rounds: int = 5
     seconds: float = 0.1
 
 
