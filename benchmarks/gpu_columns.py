@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,20 @@ class Timing:
 
     def add(self, column: str, call: Call, wait: Wait) -> None:
         """The least of the rounds; a column that fails says why."""
-        try:
-            times = [seconds_a_call(call, wait, self.least) for _ in range(self.rounds)]
-        except Exception as error:  # one column that fails must not cost the others
-            self.failures[column] = f"{type(error).__name__}: {str(error)[:1000]}"
-        else:
-            self.ms[column] = round(1e3 * min(times), 4)
+        self.alternate({column: (call, wait)})
+
+    def alternate(self, columns: Mapping[str, tuple[Call, Wait]]) -> None:
+        """The same of several columns in turns, and of what was timed of them before."""
+        for column, (call, wait) in [*columns.items()] * self.rounds:
+            if column in self.failures:
+                continue
+            try:
+                time_ms = round(1e3 * seconds_a_call(call, wait, self.least), 4)
+            except Exception as error:  # one column that fails must not cost the others
+                self.failures[column] = f"{type(error).__name__}: {str(error)[:1000]}"
+                self.ms.pop(column, None)
+            else:
+                self.ms[column] = min(time_ms, self.ms.get(column, time_ms))
 
 
 def convert(saved: Path, target: Path, precision: str) -> float:
@@ -160,12 +168,11 @@ class Columns:
 
         column("tensorflow", self._original)
         column("tensorflow_xla", self._compiled)
+        rivals = {"tensorflow_xla": (lambda: self._compiled(**inputs), wait_tensorflow)}
         if subject.session is not None:
-            timing.add(
-                "onnxruntime_alone",
-                onnxruntime_call(subject.session, arrays),
-                lambda binding: binding.synchronize_outputs(),
-            )
+            call = onnxruntime_call(subject.session, arrays)
+            rivals["onnxruntime_alone"] = call, lambda binding: binding.synchronize_outputs()
+            timing.add("onnxruntime_alone", *rivals["onnxruntime_alone"])
         for executor in EXECUTORS:
             reasons = self._bind(subject, [executor])
             if not reasons:
@@ -181,6 +188,8 @@ class Columns:
             subject.assets[resource] = subject.assets[resource].with_tuned([winner])
         self._bind(subject, None)
         column("tuned", subject.function)
+        tuned = {"tuned": (lambda: subject.function(**inputs), wait_tensorflow)}
+        timing.alternate(tuned | rivals)
         self._bind(subject, ["native"])
         return {
             "engines": len(subject.assets),
