@@ -36,6 +36,14 @@ def test_json_of_a_model_by_the_script():
     assert json.loads(result.stdout)["segments"] == []
 
 
+@pytest.mark.parametrize("program", [SCRIPT, [*TFTRT, "inspect"]], ids=["script", "tftrt"])
+def test_help_teaches_and_tells_every_flag(program):
+    result = run(program, "--help")
+    assert "Exit codes: 0 done; 1 no such model" in result.stdout
+    for flag in ("--saved_model_dir", "--saved_model_tags", "--[no]json", "--[no]detailed"):
+        assert flag in result.stdout
+
+
 def test_tftrt_runs_the_command_with_its_exit_codes(tmp_path):
     result = run(TFTRT, "inspect", f"--saved_model_dir={tmp_path}")
     assert result.returncode == 1

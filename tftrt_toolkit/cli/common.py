@@ -27,6 +27,10 @@ def run(main: Callable[[], int], required: Sequence[str] = ()) -> None:
     # what goes with the process.
     gc.freeze()
     atexit.register(gc.freeze)
+    # --help tells of the main module, which only wraps the command's own.
+    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+    for flag in flags.FLAGS.get_flags_for_module(main.__module__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     if required:
         flags.mark_flags_as_required(list(required))
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)

@@ -34,8 +34,6 @@ def main() -> None:
         print(f"error: {name!r} is no command: choose from {choices}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
     module = importlib.import_module(f"tftrt_toolkit.cli.{COMMANDS[name][0]}")
-    # absl shows the main module's docstring as the help text, and reads flags from argv.
-    sys.modules["__main__"].__doc__ = module.__doc__
     sys.argv = [f"tftrt {name}", *sys.argv[2:]]
     module.main()
 
