@@ -24,7 +24,7 @@ from absl import app, flags
 
 from benchmarks import tables
 from tftrt_toolkit.artifacts import ShapeRange
-from tftrt_toolkit.batch.memory import proportional_bytes
+from tftrt_toolkit.batch.memory import total_bytes
 
 ROOT = Path(__file__).parents[1]
 BLOCK = "batch conversion"
@@ -40,7 +40,7 @@ ZOO = (
 )
 DIGITS = ("digits_cnn", "digits_vit")
 _IMAGE = (8, 8, 1)
-_PERIOD_S = 0.1
+_PERIOD_S = 0.2
 
 
 def write_models(folder: Path) -> dict[str, str]:
@@ -110,7 +110,7 @@ def measure(commands: Sequence[Sequence[str]], log: Path) -> tuple[float, int]:
                 start_new_session=True,
             )
             while process.poll() is None:
-                peak = max(peak, sum(map(proportional_bytes, session(process.pid))))
+                peak = max(peak, total_bytes(session(process.pid), peak))
                 time.sleep(_PERIOD_S)
             if process.returncode:
                 raise RuntimeError(log.read_text()[-2000:])

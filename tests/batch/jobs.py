@@ -25,8 +25,8 @@ def job(folder, name, **fields):
     )
 
 
-def work(folder, name, memory_bytes=MIB, **fields):
-    return Work(job(folder, name, **fields), "key", memory_bytes)
+def work(folder, name, memory_bytes=MIB, seconds=0.0, **fields):
+    return Work(job(folder, name, **fields), "key", memory_bytes, seconds)
 
 
 def record(name, status="converted", final=True, **fields):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.jobs import MIB, play, work
+from tests.batch.jobs import play, work
 from tftrt_toolkit.batch.local import LocalRunner
 from tftrt_toolkit.batch.state import StateDirectory
 
@@ -97,7 +97,7 @@ def test_a_job_that_takes_too_long_is_ended(state, tmp_path):
 
 
 def test_closing_interrupts_what_runs_so_that_it_clears_up(state, tmp_path):
-    jobs = [work(tmp_path, "wait_1", memory_bytes=2 * MIB), work(tmp_path, "sleep_1")]
+    jobs = [work(tmp_path, "wait_1", seconds=2.0), work(tmp_path, "sleep_1")]
     found = LocalRunner(state, cores=1, task=play).run(jobs)
     assert next(found).name == "wait_1"
     found.close()

@@ -21,7 +21,7 @@ from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.job import Job
 from tftrt_toolkit.batch.memory import proportional_bytes, total_bytes
 from tftrt_toolkit.batch.state import Record, StateDirectory
-from tftrt_toolkit.batch.work import Work, begin, died, failed, fits, outcome
+from tftrt_toolkit.batch.work import Work, begin, died, failed, fits, in_order, outcome
 
 Task = Callable[[Job, str, StateDirectory], Record]
 
@@ -69,8 +69,7 @@ class LocalRunner:
 
     def run(self, works: Sequence[Work]) -> Generator[Record, None, None]:
         """Yield each job's record as it ends. Jobs that run are stopped if this is closed."""
-        # The largest first: a long job that starts last is one that all cores wait for.
-        waiting = sorted(works, key=lambda work: work.memory_bytes, reverse=True)
+        waiting = in_order(works)
         try:
             while waiting or self._running:
                 self._start(waiting)

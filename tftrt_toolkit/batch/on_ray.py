@@ -12,7 +12,7 @@ from absl import logging
 
 from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.state import Record, StateDirectory
-from tftrt_toolkit.batch.work import Work, begin, failed, outcome
+from tftrt_toolkit.batch.work import Work, begin, failed, in_order, outcome
 from tftrt_toolkit.errors import MissingDependencyError, RuntimeLoadError
 
 _REACH_S = 10.0
@@ -57,7 +57,7 @@ class RayRunner:
         """Yield each job's record as it ends. Jobs that run are stopped if this is closed."""
         pending: dict[Any, tuple[Work, float]] = {}
         try:
-            for work in sorted(works, key=lambda work: work.memory_bytes, reverse=True):
+            for work in in_order(works):
                 pending[self._submit(work)] = work, time.monotonic()
             while pending:
                 for task in self._ray.wait(list(pending))[0]:

@@ -15,7 +15,7 @@ from tftrt_toolkit.batch.local import LocalRunner
 from tftrt_toolkit.batch.manifest import Manifest
 from tftrt_toolkit.batch.report import BatchReport
 from tftrt_toolkit.batch.state import Record, StateDirectory
-from tftrt_toolkit.batch.work import Work, expected_bytes
+from tftrt_toolkit.batch.work import Work, expected_bytes, expected_seconds
 from tftrt_toolkit.errors import InvalidArgumentError
 
 
@@ -104,7 +104,8 @@ def _plan(
         elif earlier.final and earlier.fingerprint == key and _still_there(earlier, job.output):
             done[job.name] = earlier
             continue
-        works.append(Work(job, key, expected_bytes(job, earlier)))
+        memory, seconds = expected_bytes(job, earlier), expected_seconds(job, earlier)
+        works.append(Work(job, key, memory, seconds))
     return done, works
 
 

@@ -15,19 +15,22 @@ from tftrt_toolkit.saved_model import size_on_disk
 _BASE_BYTES = 1_000_000_000
 _BYTES_A_BYTE = 8
 _MARGIN = 1.1
+# Their times grow with the graph: about a second for each 100 kB of it.
+_SECONDS_A_BYTE = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
     """A job that is to be done.
 
-    key: its fingerprint. memory_bytes: what it is expected to need. alone: nothing else may run
-    beside it, because it died, or grew too large, in company.
+    key: its fingerprint. memory_bytes, seconds: what it is expected to need. alone: nothing else
+    may run beside it, because it died, or grew too large, in company.
     """
 
     job: Job
     key: str
     memory_bytes: int
+    seconds: float = 0.0
     alone: bool = False
 
 
@@ -38,6 +41,18 @@ def expected_bytes(job: Job, earlier: Record | None) -> int:
     if earlier is not None and earlier.converted:
         return int(_MARGIN * earlier.peak_rss_bytes)
     return _BASE_BYTES + _BYTES_A_BYTE * size_on_disk(job.saved_model)
+
+
+def expected_seconds(job: Job, earlier: Record | None) -> float:
+    """What an earlier run took, else an estimate from the graph's size; its order counts."""
+    if earlier is not None and earlier.converted:
+        return earlier.seconds
+    return _SECONDS_A_BYTE * size_on_disk(job.saved_model / "saved_model.pb")
+
+
+def in_order(works: Sequence[Work]) -> list[Work]:
+    """The longest first: a long job that starts last is one that all cores wait for."""
+    return sorted(works, key=lambda work: work.seconds, reverse=True)
 
 
 def fits(work: Work, running: Sequence[Work], memory_limit: int | None) -> bool:
