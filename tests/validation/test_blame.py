@@ -65,7 +65,8 @@ def test_faults_in_an_engine(models, tmp_path, converted, sound_db, fault):
     assert worst.source == "engine"
     assert worst.snr_db < 45 < sound_db < other.snr_db
     assert worst.node.rpartition("/")[2] == node if node else "MatMul" in worst.node
-    assert worst.advice
+    swapped = fault == "a swapped output"
+    assert ("0 and 1 are swapped" if swapped else "the original's weight") in worst.advice
     assert worst.segment in to_text(report)
 
 
@@ -166,6 +167,17 @@ def test_random_nodes_are_no_finding(tmp_path):
     assert report.passed
     assert report.findings
     assert all(finding.source == "engine" for finding in report.findings)
+
+
+def test_what_a_precision_always_costs_is_told_as_such(models):
+    options = ValidationOptions(blame=True, tolerances={"*": {"min_snr_db": 90}})
+    report = validate(
+        models / "original", models / "converted_fp16", small_models.batches(), options=options
+    )
+    assert not report.passed
+    for finding in report.findings:
+        assert "allow for it in the tolerances" in finding.advice
+        assert finding.precision_line.endswith("  *  FP32")
 
 
 class Tiny(tf.Module):

@@ -27,7 +27,8 @@ from tftrt_toolkit.onnx_model import run_session, to_session
 from tftrt_toolkit.precision import prepare
 from tftrt_toolkit.precision.emulate import emulate
 from tftrt_toolkit.records import Record
-from tftrt_toolkit.validation.deviation import is_float, tensor_snr_db
+from tftrt_toolkit.validation.advice import Graphs, advised
+from tftrt_toolkit.validation.deviation import snr_of_each
 from tftrt_toolkit.validation.models import LocalModel
 from tftrt_toolkit.validation.onnx_tensors import Loss, tensor_losses, tensorflow_node
 from tftrt_toolkit.validation.result import Finding
@@ -38,7 +39,6 @@ from tftrt_toolkit.validation.segments import (
     segment_original,
 )
 from tftrt_toolkit.validation.sources import Batch
-from tftrt_toolkit.validation.trials import unrounded, wrong_weights
 from tftrt_toolkit.validation.weights import changed_weights
 
 # Tensors that agree better than this were computed alike.
@@ -47,8 +47,6 @@ _MAX_INPUTS = 16
 _MAX_CALLS = 2
 _LOCATED_SEGMENTS = 3
 _TRIED_NODES = 6
-_WORTHWHILE_DB = 3.0
-_QUANTIZED = ("INT8", "FP8", "INT4")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +156,7 @@ def _before_segments(watched: Sequence[_Watched]) -> tuple[Finding, ...]:
                 finding = _changed_input(one.segment, spec.name, *values)
                 if finding is not None:
                     return (finding,)
-        if any(min(_all_snr(left.outputs, right.outputs)) < SAME_DB for left, _, right in calls):
+        if any(min(snr_of_each(left.outputs, right.outputs)) < SAME_DB for left, _, right in calls):
             return ()
     return ()
 
@@ -167,8 +165,8 @@ def _changed_input(
     segment: Segment, tensor: str, left: np.ndarray, again: np.ndarray, right: np.ndarray
 ) -> Finding | None:
     """A finding if a tensor differs that the original repeats."""
-    snr = _snr(left, right)
-    if snr >= SAME_DB or _snr(left, again) < SAME_DB:
+    (snr,) = snr_of_each([left], [right])
+    if snr >= SAME_DB or snr_of_each([left], [again])[0] < SAME_DB:
         return None
     advice = f"{tensor} differs before it reaches {segment.name}: TensorFlow's own nodes differ"
     return Finding("(TensorFlow)", snr, "native", node_of(tensor), tensor, advice)
@@ -180,8 +178,8 @@ def _native_finding(
     """A finding if the segment's native function isn't the original's."""
     worst = math.inf
     for left, right in zip(one.original, one.converted, strict=False):
-        if min(_all_snr(left.inputs, right.inputs), default=math.inf) >= SAME_DB:
-            worst = min([worst, *_all_snr(left.outputs, right.outputs)])
+        if min(snr_of_each(left.inputs, right.inputs), default=math.inf) >= SAME_DB:
+            worst = min([worst, *snr_of_each(left.outputs, right.outputs)])
     if worst >= SAME_DB:
         return None
     graph = cut.graphs[one.segment.name]
@@ -213,7 +211,7 @@ def _engine_finding(one: _Watched) -> Finding:
         model = emulate(AssetFile.open(one.engine.asset).load_onnx())
         session = to_session(model, weights_as_inputs=True, optimize=False)
         snr = min(
-            min(_all_snr(sample.outputs, run_session(session, model, sample.inputs)))
+            min(snr_of_each(sample.outputs, run_session(session, model, sample.inputs)))
             for sample in one.original
         )
     except (AssetError, SessionError) as error:
@@ -237,15 +235,12 @@ def _locate(
         losses = tensor_losses(reference, engine, sample.inputs, precision)
     except (ExportError, SessionError, AssetError) as error:
         return dataclasses.replace(finding, advice=f"its nodes can't be compared: {error}")
-    losses = sorted(losses, key=lambda loss: -loss.drop_db)
-    if not losses or losses[0].drop_db <= 0:
-        return dataclasses.replace(
-            finding, advice="no node loses precision, yet the outputs differ: are they swapped?"
-        )
-    node = _tensorflow_node(losses[0], reference, cut.graphs[one.segment.name], one.segment)
-    located = dataclasses.replace(finding, node=node, tensor=losses[0].tensor)
+    losses = sorted((loss for loss in losses if loss.drop_db > 0), key=lambda loss: -loss.drop_db)
+    if losses:
+        node = _tensorflow_node(losses[0], reference, cut.graphs[one.segment.name], one.segment)
+        finding = dataclasses.replace(finding, node=node, tensor=losses[0].tensor)
     nodes = list(dict.fromkeys(loss.node for loss in losses[:_TRIED_NODES]))
-    return _advised(located, reference, engine, sample, nodes, precision, min_snr_db)
+    return advised(finding, Graphs(reference, engine), sample, nodes, precision, min_snr_db)
 
 
 def _tensorflow_node(loss: Loss, reference: OnnxModel, graph: FrozenGraph, segment: Segment) -> str:
@@ -263,59 +258,3 @@ def _tensorflow_node(loss: Loss, reference: OnnxModel, graph: FrozenGraph, segme
         if name:
             return name
     return loss.node
-
-
-def _advised(
-    finding: Finding,
-    reference: OnnxModel,
-    engine: OnnxModel,
-    sample: Sample,
-    nodes: Sequence[str],
-    precision: str,
-    min_snr_db: float,
-) -> Finding:
-    """Try the worst nodes in higher precision: alone, then more of them, until it is enough."""
-    wrong = wrong_weights(engine, reference, nodes[0], precision, sample.inputs)
-    fault = "no node's precision explains it: the engine's graph isn't what the original gives"
-    if wrong:
-        fault = f"{wrong[0]} isn't the original's weight"
-    if wrong or precision == "FP32":
-        return dataclasses.replace(finding, advice=f"{fault}; convert the original again")
-    higher = "FP16" if precision in _QUANTIZED else "FP32"
-    base = finding.segment.rpartition("/")[2]
-    best = finding.snr_db
-    for count in range(1, len(nodes) + 1):
-        kept = nodes[:count]
-        trial = unrounded(engine, reference, kept, results=higher == "FP32")
-        snr = _trial_snr(trial, sample)
-        if snr < min_snr_db and count < len(nodes):
-            best = max(best, snr)
-            continue
-        if not max(snr, best) > max(finding.snr_db, 0.0) + _WORTHWHILE_DB:
-            return dataclasses.replace(finding, advice=f"{fault}; convert the original again")
-        change = f"SNR {_db(finding.snr_db)} -> {_db(snr)} dB"
-        return dataclasses.replace(
-            finding,
-            advice=f"keep {', '.join(kept)} in {higher}: {change} (emulated)",
-            precision_line="\n".join(f"{base}  {node}  {higher}  # {change}" for node in kept),
-        )
-    return finding
-
-
-def _trial_snr(model: OnnxModel, sample: Sample) -> float:
-    session = to_session(model, weights_as_inputs=True, optimize=False)
-    return min(_all_snr(sample.outputs, run_session(session, model, sample.inputs)))
-
-
-def _db(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else str(value)
-
-
-def _all_snr(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> list[float]:
-    return [_snr(a, b) for a, b in zip(left, right, strict=True)]
-
-
-def _snr(left: np.ndarray, right: np.ndarray) -> float:
-    if is_float(left) and is_float(right):
-        return tensor_snr_db(left, right)
-    return math.inf if np.array_equal(left, right) else -math.inf

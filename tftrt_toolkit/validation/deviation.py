@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,18 @@ def tensor_snr_db(original: np.ndarray, converted: np.ndarray) -> float:
         return -math.inf
     error = right[finite] - left[finite]
     return snr_db(float(left[finite] @ left[finite]), float(error @ error))
+
+
+def snr_of_each(original: Sequence[np.ndarray], converted: Sequence[np.ndarray]) -> list[float]:
+    """One ratio a tensor; of dtypes other than float infinite if they are equal, else -infinite."""
+    return [
+        tensor_snr_db(left, right)
+        if is_float(left) and is_float(right)
+        else math.inf
+        if np.array_equal(left, right)
+        else -math.inf
+        for left, right in zip(original, converted, strict=True)
+    ]
 
 
 def is_float(array: Any) -> bool:

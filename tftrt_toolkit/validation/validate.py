@@ -145,6 +145,10 @@ def _latency(
         return compare_latency((left, right), key, batch, options.benchmark_runs)
 
 
+def _segments(count: int) -> str:
+    return f"{count} segments were" if count > 1 else "1 segment was"
+
+
 class _Validation:
     """One run over all signatures."""
 
@@ -188,11 +192,11 @@ class _Validation:
         ways = Counter(executed.values())
         if ways[EMULATION]:
             found.append(
-                f"{ways[EMULATION]} segments were emulated on the CPU: their precision is that of "
-                "the engines; the order of sums and the choice of kernels isn't"
+                f"{_segments(ways[EMULATION])} emulated on the CPU: the precision is that of the "
+                "engines; the order of sums and the choice of kernels isn't"
             )
         if ways[NATIVE]:
-            found.append(f"{ways[NATIVE]} segments ran in TensorFlow: no engine was compared")
+            found.append(f"{_segments(ways[NATIVE])} run by TensorFlow: no engine was compared")
         return tuple(found)
 
     def blame(self, keys: Sequence[str]) -> tuple[Finding, ...]:
