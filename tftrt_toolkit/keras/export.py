@@ -19,7 +19,7 @@ from tftrt_toolkit.converter import TrtGraphConverterV2
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.keras.data import DataSlice
 from tftrt_toolkit.keras.options import ExportOptions
-from tftrt_toolkit.keras.serving import ServingModel, serving_model
+from tftrt_toolkit.keras.serving import ServingModel, as_name, serving_model
 from tftrt_toolkit.params import ToolkitOptions
 from tftrt_toolkit.validation import Gate, ValidationOptions
 
@@ -78,7 +78,7 @@ def check_outputs(directory: str | Path, asked: ExportOptions) -> None:
 
 def _export(model: Any, directory: Path, asked: ExportOptions) -> Exported:
     serving = serving_model(model, asked.input_signature)
-    with _original_directory(asked) as original:
+    with _original_directory(model, asked) as original:
         serving.save(original)
         converter = TrtGraphConverterV2(
             str(original),
@@ -96,14 +96,14 @@ def _export(model: Any, directory: Path, asked: ExportOptions) -> Exported:
 
 
 @contextlib.contextmanager
-def _original_directory(asked: ExportOptions) -> Iterator[Path]:
+def _original_directory(model: Any, asked: ExportOptions) -> Iterator[Path]:
     """Where the plain SavedModel goes: for good where that was asked for."""
     if asked.original_dir is not None:
         with replaced_directory(Path(asked.original_dir)) as fresh:
             yield fresh
         return
     with tempfile.TemporaryDirectory(prefix="tftrt_keras_") as scratch:
-        yield Path(scratch)
+        yield Path(scratch, as_name(model.name))  # which errors name
 
 
 def _slice(serving: ServingModel, asked: ExportOptions, data: Any) -> DataSlice:
