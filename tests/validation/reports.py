@@ -28,8 +28,8 @@ def full_report():
         report,
         findings=(
             Finding(
-                "scope/TRTEngineOp_000_000", 18.3, "engine", "norm_3", "norm_3:0",
-                "keep norm_3 in FP32: SNR 18 -> 52 dB", "norm_3: FP32",
+                "scope/TRTEngineOp_000_000", 18.3, "engine", "a/long/scope/of_the_model/norm_3",
+                "norm_3:0", "keep norm_3 in FP32: SNR 18 -> 52 dB", "norm_3: FP32",
             ),
             Finding("TRTEngineOp_000_001", 88.0, "engine"),
         ),

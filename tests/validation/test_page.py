@@ -44,12 +44,14 @@ addEventListener("load", () => {
   const leaves = [...document.querySelectorAll("body *")]
     .filter(e => e.tagName !== "SCRIPT" && e.childElementCount === 0 && e.textContent.trim());
   const small = leaves.map(e => parseFloat(getComputedStyle(e).fontSize));
-  const cells = [...document.querySelectorAll("td + td, th + th")];
+  const cells = [...document.querySelectorAll("td + td:not(.name), th + th")];
   const words = cells.filter(e => !/\\s/.test(e.textContent.trim()));
   const images = [...document.images];
   parent.document.body.dataset.probe = JSON.stringify({
     width: document.documentElement.scrollWidth, window: innerWidth,
     font: Math.min(...small), contrast: Math.min(...leaves.map(contrast)),
+    advice: Math.max(...[...document.querySelectorAll("[colspan]")]
+      .map(e => e.getBoundingClientRect().width)),
     words: words.length, split: words.filter(e => lines(e) > 1).length,
     images: images.length, broken: images.filter(i => !i.naturalWidth).length,
     wide: images.filter(i => i.getBoundingClientRect().right > innerWidth).length,
@@ -123,6 +125,7 @@ def test_page_fits_a_phone_and_a_desk(page, tmp_path, width, scheme):
     found = json.loads(html.unescape(re.search(r'data-probe="([^"]*)"', printed)[1]))
     assert found["window"] == width
     assert found["width"] <= width, "the page scrolls sideways"
+    assert found["advice"] <= width, "a sentence is wider than the page"
     assert found["dark"] is (scheme == "dark")
     assert found["font"] >= 12
     assert found["contrast"] >= 4.5, "too faint to read (WCAG AA)"
