@@ -1,30 +1,13 @@
 """The command as a process: figures of every model, TensorFlow Lite's too, and bad input."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.forks import run_each
 from tests.validation import small_models
 from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
-
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = [str(ROOT / "scripts" / "benchmark_saved_model.py")]
-TFTRT = ["-m", "tftrt_toolkit.cli.main", "benchmark"]
-
-
-def run(directory, *flags, program=SCRIPT):
-    return subprocess.run(
-        [sys.executable, *program, f"--original_saved_model_dir={directory / 'model'}", *flags],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +30,21 @@ def directory(tmp_path_factory):
     return directory
 
 
-def test_all_models_on_labelled_inputs(directory):
-    done = run(
+def test_all_models_on_labelled_inputs_and_bad_flags(directory):
+    original = "--original_saved_model_dir=model"
+    done, alone, missing = run_each(
+        "benchmark_saved_model",
         directory,
-        f"--converted_saved_model_dir={directory / 'converted'}",
-        "--against=tflite",
-        f"--inputs={directory / 'data'}",
-        "--batch_sizes=1,24",
-        "--runs=5",
-        f"--report={directory / 'report.json'}",
-    )
+        [
+            [original, "--converted_saved_model_dir=converted", "--against=tflite", "--inputs=data",
+             "--batch_sizes=1,24", "--runs=5", "--report=report.json"],
+            [original],
+            [original, "--converted_saved_model_dir=nowhere"],
+        ],
+    )  # fmt: skip
+    assert (alone.returncode, missing.returncode) == (2, 1)
+    assert "nothing to compare with" in alone.error
+    assert "no SavedModel in 'nowhere'" in missing.error
     assert done.returncode == 0, done.stderr
     assert "no engine of the converted model fits this machine" in done.stdout
     found = json.loads((directory / "report.json").read_text())
@@ -77,19 +65,3 @@ def test_all_models_on_labelled_inputs(directory):
     assert 45 < converted["snr_db"] < 80  # FP16
     assert float(tflite["snr_db"]) > 100  # the same in another kernel
     assert 0 <= tflite["accuracy"] == tflite["original_accuracy"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "code", "message"),
-    [
-        ([], 2, "nothing to compare with"),
-        (["--converted_saved_model_dir=nowhere"], 1, "nowhere"),
-    ],
-)
-def test_bad_input_is_one_line(directory, flags, code, message):
-    done = run(directory, *flags, program=TFTRT)
-    assert (done.returncode, done.stdout) == (code, "")
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    assert message in last
-    assert "Traceback" not in done.stderr

@@ -1,13 +1,16 @@
 """The command as a process: files that a conversion takes, merged files, bad input."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.forks import run_each
 from tests.validation import small_models
 from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
 from tftrt_toolkit.cli.input_function import import_function, limited
@@ -17,25 +20,6 @@ from tftrt_toolkit.precision import load_calibrations
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = [str(ROOT / "scripts" / "calibrate.py")]
-TFTRT = ["-m", "tftrt_toolkit.cli.main", "calibrate"]
-
-
-def run(directory, *flags, program=SCRIPT):
-    return subprocess.run(
-        [sys.executable, *program, *flags],
-        capture_output=True,
-        text=True,
-        cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-        timeout=300,
-    )
-
-
-def last_line(result):
-    assert "Traceback" not in result.stderr
-    return result.stderr.strip().splitlines()[-1]
-
-
 FUNCTION = """
 import numpy as np
 
@@ -49,26 +33,33 @@ answer = 42
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A model, its inputs as files and as a function, and a calibration file of each."""
+    """A model, its inputs as files and as a function, and calibration files; bad input too."""
     directory = tmp_path_factory.mktemp("calibrate")
     small_models.save(directory / "model")
     (directory / "data").mkdir()
     for index, images in enumerate(small_models.batches(3)):
         np.savez(directory / "data" / f"{index}.npz", images=images)
     (directory / "data_function.py").write_text(FUNCTION)
-    first = run(
+    model = "--input_saved_model_dir=model"
+    first, both, missing, lonely = run_each(
+        "calibrate",
         directory,
-        "--input_saved_model_dir=model", "--inputs=data", "--max_batches=2", "--output=first.json"
+        [
+            [model, "--inputs=data", "--max_batches=2", "--output=first.json"],
+            [model, "--input_fn=data_function:batches", "--max_batches=3", "--merge=first.json",
+             "--output=both.json"],
+            [model, "--inputs=nowhere", "--output=bad.json"],
+            [model, "--output=bad.json"],
+        ],
     )  # fmt: skip
     assert first.returncode == 0, first.stderr
     assert "32 samples in 2 batches" in first.stdout
-    both = run(
-        directory,
-        "--input_saved_model_dir=model", "--input_fn=data_function:batches", "--max_batches=3",
-        "--merge=first.json", "--output=both.json", program=TFTRT,
-    )  # fmt: skip
     assert both.returncode == 0, both.stderr
-    assert last_line(both) == "saved both.json"
+    assert both.error == "saved both.json"
+    assert (missing.returncode, lonely.returncode) == (1, 2)
+    assert "nowhere is no directory" in missing.error
+    assert "--input_saved_model_dir goes with --inputs or --input_fn" in lonely.error
+    assert not (directory / "bad.json").exists()
     return directory
 
 
@@ -101,16 +92,28 @@ def test_files_of_different_models_do_not_add_up(directory, tmp_path):
         merge_calibrations([directory / "first.json", tmp_path / "other.json"])
 
 
-def test_bad_input_is_one_line_and_writes_nothing(directory):
-    flags = ("--input_saved_model_dir=model", "--output=bad.json")
-    for more, code, message in (
-        (["--inputs=nowhere"], 1, "nowhere is no directory"),
-        ([], 2, "--input_saved_model_dir goes with --inputs or --input_fn"),
-    ):
-        result = run(directory, *flags, *more)
-        assert (result.returncode, result.stdout) == (code, "")
-        assert message in last_line(result)
-    assert not (directory / "bad.json").exists()
+def test_interrupted_it_writes_nothing(directory, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        FUNCTION.replace("    for", "    yield np.zeros((2, 8, 8, 1), np.float32)\n    for")
+        .replace(
+            "        yield", "        open('begun', 'w').close(); time.sleep(60)\n        yield"
+        )
+        .replace("import numpy", "import time, numpy")
+    )
+    process = subprocess.Popen(
+        [sys.executable, *SCRIPT, f"--input_saved_model_dir={directory / 'model'}",
+         "--input_fn=slow.py:batches", "--output=ranges.json"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1] == "error: interrupted; nothing half-written is left"
+    assert {path.name for path in tmp_path.iterdir()} <= {"slow.py", "begun", "__pycache__"}
 
 
 def test_input_functions(directory, monkeypatch):

@@ -2,52 +2,41 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from tests.cli.forks import run_each
 from tftrt_toolkit.examples.digits import load_held_out
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = [str(ROOT / "scripts" / "run_inference.py")]
-TFTRT = ["-m", "tftrt_toolkit.cli.main", "run"]
+MODEL = f"--saved_model_dir={Path(__file__).resolve().parents[2] / 'saved_models' / 'digits_cnn'}"
 
 
-def run(*flags, program=SCRIPT):
-    return subprocess.run(
-        [sys.executable, *program, f"--saved_model_dir={ROOT}/saved_models/digits_cnn", *flags],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-        timeout=300,
-    )
-
-
-def test_digits_as_csv_and_as_json(tmp_path):
+def test_digits_as_csv_and_as_json_and_bad_input(tmp_path):
     digits = load_held_out()
+    (tmp_path / "empty").mkdir()
     np.savez(tmp_path / "digits.npz", image=digits.images[:50], label=digits.labels[:50])
-    done = run(f"--inputs={tmp_path}", f"--output={tmp_path / 'rows.csv'}", "--top=1")
-    assert done.returncode == 0, done.stderr
-    assert "saved 50 predictions" in done.stderr
+    table, rows, empty, suffix, nothing = run_each(
+        "run_inference",
+        tmp_path,
+        [
+            [MODEL, "--inputs=.", "--output=rows.csv", "--top=1"],
+            [MODEL, "--inputs=digits.npz", "--top=0"],
+            [MODEL, "--inputs=empty", "--output=bad.csv"],
+            [MODEL, "--inputs=empty", "--output=bad.txt"],
+            [MODEL],
+        ],
+    )
+    assert (table.returncode, rows.returncode) == (0, 0), table.stderr + rows.stderr
+    assert table.error == "saved 50 predictions to rows.csv"
     with (tmp_path / "rows.csv").open() as file:
         found = [int(row["logits.class_1"]) for row in csv.DictReader(file)]
     assert np.mean(found == digits.labels[:50]) > 0.95
+    logits = [row["logits"] for row in json.loads(rows.stdout)]
+    assert np.argmax(logits, axis=1).tolist() == found
 
-    done = run(f"--inputs={tmp_path / 'digits.npz'}", "--top=0", program=TFTRT)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert np.argmax([row["logits"] for row in rows], axis=1).tolist() == found
-
-
-def test_bad_input_is_one_line_and_writes_nothing(tmp_path):
-    for flags, code, message in (
-        ([f"--inputs={tmp_path}"], 1, "holds no .npz or picture file"),
-        ([f"--inputs={tmp_path}", "--output=rows.txt"], 2, "--output=rows.txt has no known suffix"),
-    ):
-        done = run(*flags)
-        assert (done.returncode, done.stdout) == (code, "")
-        assert message in done.stderr.strip().splitlines()[-1]
-        assert "Traceback" not in done.stderr
+    assert (empty.returncode, suffix.returncode, nothing.returncode) == (1, 2, 2)
+    assert "holds no .npz or picture file" in empty.error
+    assert "--output=bad.txt has no known suffix" in suffix.error
+    assert "--inputs" in nothing.error
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "digits.npz", "rows.csv"}

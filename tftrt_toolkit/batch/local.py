@@ -196,6 +196,7 @@ def _parent(pid: int) -> int | None:
 
 def _child(task: Task, work: Work, state: StateDirectory, cores: frozenset[int]) -> None:
     """The job's process: on its own cores, its messages in its log, no longer than its parent."""
+    os.setpgrp()  # a terminal's Ctrl-C reaches the parent alone, which interrupts its jobs once
     os.sched_setaffinity(0, cores)
     begin_process(state.log(work.job.name))
     threading.Thread(target=_end_with_parent, daemon=True).start()

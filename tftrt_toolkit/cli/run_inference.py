@@ -26,7 +26,7 @@ from tftrt_toolkit.validation.tflite import open_model
 
 _MODEL = flags.DEFINE_string("saved_model_dir", None, "The SavedModel, or a .tflite file.")
 _INPUTS = flags.DEFINE_multi_string(
-    "inputs", [], "A picture, a .npz file, or a directory of them. May be given several times."
+    "inputs", None, "A picture, a .npz file, or a directory of them. May be given several times."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Write *.json or *.csv here; default: JSON on the standard output."

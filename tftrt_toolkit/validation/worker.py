@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -155,6 +156,7 @@ def serve(model: Runnable, executed: Mapping[str, str], source: IO[bytes], sink:
 
 def main(directory: str, tags: str, emulate: str) -> None:
     """Load and serve; what TensorFlow prints goes to stderr, stdout is the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other side ends us by closing its pipe
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = sys.stdin.buffer
