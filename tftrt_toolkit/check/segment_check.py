@@ -28,6 +28,7 @@ from tftrt_toolkit.check.settled import (
 from tftrt_toolkit.errors import SessionError
 from tftrt_toolkit.onnx_model import run_session, to_session
 
+_LAST_NODES = 8
 Export = Callable[[FrozenGraph, Segment], OnnxModel]
 
 
@@ -97,7 +98,9 @@ def verify_segment(
     if result.passed or not result.differences:
         return result
     sample = samples[0]
-    values = native_values(graph, segment, sample, set(computed_tensors(onnx)))
+    # The last nodes too, as an output's Identity and what stands before it are often one in ONNX.
+    wanted = tensors_around(graph, segment, set(segment.nodes[:-_LAST_NODES]))
+    values = native_values(graph, segment, sample, wanted.union(computed_tensors(onnx)))
     try:
         shared = shared_differences(onnx, values, sample.inputs)
     except SessionError as error:
@@ -106,7 +109,9 @@ def verify_segment(
     if result.passed:
         return result
     settled = settled_nodes(graph, segment, shared)
-    values = native_values(graph, segment, sample, tensors_around(graph, segment, settled))
+    missing = tensors_around(graph, segment, settled) - values.keys()
+    if missing:
+        values = {**values, **native_values(graph, segment, sample, missing)}
     refusals = wrong_apart(graph, segment, values, export, settled)
     if not refusals and result.worst <= ACCUMULATED_BOUND:
         return CheckResult(result.differences, ACCUMULATED_BOUND)

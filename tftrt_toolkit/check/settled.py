@@ -68,9 +68,13 @@ def settled_nodes(
 
 
 def tensors_around(graph: FrozenGraph, segment: Segment, settled: Set[str]) -> set[str]:
-    """Names of all tensors that the segment's other nodes take and yield."""
+    """Names of all tensors that the segment's other nodes take and yield, constants left out."""
     left = set(segment.nodes) - settled
+    fixed = set(segment.weights) | {
+        node.name for node in graph.graph_def.node if node.op == "Const"
+    }
     taken = (
         name for node in graph.graph_def.node if node.name in left for name in data_inputs(node)
     )
-    return {*taken, *(name for name in graph.tensors if node_of(name) in left)}
+    around = {*taken, *(name for name in graph.tensors if node_of(name) in left)}
+    return {name for name in around if node_of(name) not in fixed}
