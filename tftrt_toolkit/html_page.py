@@ -11,6 +11,18 @@ from tftrt_toolkit.errors import MissingDependencyError
 _BASE = Path(__file__).parent / "templates"
 
 
+def import_jinja2() -> Any:
+    """The module. Raises MissingDependencyError if it isn't installed."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the HTML report needs jinja2, which isn't installed: "
+            "pip install 'tftrt_toolkit[report]'"
+        ) from error
+    return jinja2
+
+
 def render(
     folder: Path,
     template: str,
@@ -21,13 +33,7 @@ def render(
 
     Raises MissingDependencyError without jinja2 (the extra `report`).
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the HTML report needs jinja2, which isn't installed: "
-            "pip install 'tftrt_toolkit[report]'"
-        ) from error
+    jinja2 = import_jinja2()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, _BASE]),
         autoescape=True,

@@ -72,7 +72,7 @@ class BenchmarkReport:
             )
         emulated = sum(one.accuracy.emulated for one in self.models if one.accuracy)
         if emulated:
-            found.append(f"the accuracy is that of {emulated} segments emulated on the CPU")
+            found.append(f"for the accuracy, engines were emulated on the CPU: {emulated}")
         if self.random_inputs:
             found.append("the inputs are random, as none were given: they say little of accuracy")
         return tuple(found)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from tftrt_toolkit.errors import InternalError, InvalidArgumentError, ToolkitError
+from tftrt_toolkit.html_page import import_jinja2
 
 Report = TypeVar("Report")
 EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -67,12 +68,17 @@ def _fail(message: str, code: int) -> int:
 
 
 def check_suffixes(paths: Sequence[str], writers: Mapping[str, Any], flag: str = "report") -> None:
-    """Raise InvalidArgumentError unless each of a flag's files has a known suffix."""
+    """Raise InvalidArgumentError unless each of a flag's files has a known suffix.
+
+    Raises MissingDependencyError where an HTML page is wanted that can't be made: before the work.
+    """
     for path in paths:
         if Path(path).suffix not in writers:
             raise InvalidArgumentError(
                 f"--{flag}={path} has no known suffix: use one of {', '.join(writers)}"
             )
+        if Path(path).suffix == ".html":
+            import_jinja2()
 
 
 def parse_image_range(values: Sequence[str]) -> tuple[float, float]:
