@@ -1,8 +1,10 @@
+import json
 import os
 import subprocess
 import sys
 
-from benchmarks.batch_conversion import render, session
+from benchmarks.batch_conversion import BLOCK, ROOT, render, session
+from benchmarks.tables import read_block
 from tftrt_toolkit.artifacts import ShapeRange
 
 
@@ -23,6 +25,14 @@ def test_session_finds_children():
         assert process.poll() is None
     assert os.getpid() not in session(process.pid)
     process.communicate(b"\n")
+
+
+def test_the_documented_table_is_that_of_the_results():
+    results = json.loads((ROOT / "benchmarks/results/batch_conversion.json").read_text())
+    assert read_block((ROOT / "docs" / "use.md").read_text(), BLOCK) == render(results)
+    assert len(results["models"]) == 10
+    peaks = results["runs"]["batch"]["peak_bytes"]
+    assert max(peaks) <= results["memory_limit_bytes"]
 
 
 def test_render_gives_the_ratio_of_medians():
