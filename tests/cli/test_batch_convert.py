@@ -95,10 +95,10 @@ def records(directory, output="out"):
 
 
 def work_has_begun(directory, output):
-    """A condition: some job has begun since now."""
+    """A condition: some job's own process has begun since now."""
     now = time.time_ns()
     folder = directory / output / ".batch"
-    return lambda: any(path.stat().st_mtime_ns > now for path in folder.glob("[a-z]*.json"))
+    return lambda: any(path.stat().st_mtime_ns > now for path in folder.glob("*.log"))
 
 
 def wait_for(process, condition):
