@@ -9,7 +9,6 @@ Peak memory is the sum over all processes of a run, what several share counted o
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import tables
+from benchmarks import recording, tables
 from tftrt_toolkit.artifacts import ShapeRange
 from tftrt_toolkit.batch.memory import total_bytes
 
@@ -176,26 +175,19 @@ def render(results: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Measure, write the results, renew the table."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    recording.refuse_arguments(argv)
     with tempfile.TemporaryDirectory() as folder:
         results = run(Path(folder))
-    Path(flags.FLAGS.output).write_text(json.dumps(results, indent=1) + "\n")
-    text = render(results)
-    print(text)
-    if flags.FLAGS.docs:
-        tables.write_block(Path(flags.FLAGS.docs), BLOCK, text)
+    recording.record(results, {BLOCK: render(results)})
 
 
 def define_flags() -> None:
-    """Not at import: other benchmarks have flags of the same names."""
-    results = ROOT / "benchmarks" / "results" / "batch_conversion.json"
+    """Not at import, as `recording.define_flags` says."""
+    recording.define_flags("batch_conversion")
     flags.DEFINE_list("models", [*ZOO, *DIGITS], "What to convert.")
     flags.DEFINE_integer("rounds", 2, "Runs of each; times are medians, peaks the greatest.")
     flags.DEFINE_integer("cores", 2, "Cores of a run.")
     flags.DEFINE_float("memory_gb", 5.0, "The batch's limit, in GiB.")
-    flags.DEFINE_string("docs", None, "Markdown file whose generated table is renewed.")
-    flags.DEFINE_string("output", str(results), "Results as JSON.")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ statistics collected, no quantization. Time is that of the batches alone.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ import numpy as np
 import onnx
 from absl import app, flags
 
-from benchmarks import measure, tables
+from benchmarks import measure, recording, tables
 
 ROOT = Path(__file__).parents[1]
 BLOCK = "calibration cost"
@@ -121,8 +120,7 @@ def render(results: Sequence[dict]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Measure, write the results, renew the table; or be the measured process."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    recording.refuse_arguments(argv)
     if flags.FLAGS.child:
         run = _ours if flags.FLAGS.child == METHODS[0] else _min_max
         Path(flags.FLAGS.seconds).write_text(
@@ -131,21 +129,15 @@ def main(argv: Sequence[str]) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         results = _rounds(Path(folder))
-    Path(flags.FLAGS.output).write_text(json.dumps(results, indent=1) + "\n")
-    text = render(results)
-    print(text)
-    if flags.FLAGS.docs:
-        tables.write_block(Path(flags.FLAGS.docs), BLOCK, text)
+    recording.record(results, {BLOCK: render(results)})
 
 
 def define_flags() -> None:
-    """Not at import: other benchmarks have flags of the same names."""
-    results = ROOT / "benchmarks" / "results" / "calibration_cost.json"
+    """Not at import, as `recording.define_flags` says."""
+    recording.define_flags("calibration_cost")
     flags.DEFINE_list("images", ["32", "512"], "How many images, a figure each.")
     flags.DEFINE_integer("batch", 8, "Images in a batch.")
     flags.DEFINE_integer("rounds", 3, "Runs of each; the medians are reported.")
-    flags.DEFINE_string("docs", None, "Markdown file whose generated table is renewed.")
-    flags.DEFINE_string("output", str(results), "Results as JSON.")
     flags.DEFINE_string("child", None, "Measured process: METHOD; with --model.")
     flags.DEFINE_string("model", None, "Measured process: the ONNX file.")
     flags.DEFINE_string("seconds", None, "Measured process: where its seconds go.")

@@ -10,7 +10,6 @@ results nearly as far as FP16 does, the network is to blame, not the conversion.
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from benchmarks import tables
+from benchmarks import recording, tables
 from benchmarks.whole_model import whole_model
 from tests.models.zoo import MODELS
 from tftrt_toolkit.precision import apply_precision, emulate, prepare
@@ -75,26 +74,18 @@ def render(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Measure, write the results, renew the table."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    recording.refuse_arguments(argv)
     rows: list[Row] = []
     for name in flags.FLAGS.models:
         with tempfile.TemporaryDirectory() as folder:
             rows += measure(name, Path(folder) / name)
-    results = json.dumps([dataclasses.asdict(row) for row in rows], indent=1)
-    Path(flags.FLAGS.output).write_text(results + "\n")
-    text = render(rows)
-    print(text)
-    if flags.FLAGS.docs:
-        tables.write_block(Path(flags.FLAGS.docs), BLOCK, text)
+    recording.record([dataclasses.asdict(row) for row in rows], {BLOCK: render(rows)})
 
 
 def define_flags() -> None:
-    """Not at import: other benchmarks have flags of the same names."""
-    results = ROOT / "benchmarks" / "results" / "fp16_sensitivity.json"
+    """Not at import, as `recording.define_flags` says."""
+    recording.define_flags("fp16_sensitivity")
     flags.DEFINE_list("models", ["mobilenetv2", "resnet50", "efficientnetb0"], "Of the zoo.")
-    flags.DEFINE_string("docs", None, "Markdown file whose generated table is renewed.")
-    flags.DEFINE_string("output", str(results), "Results as JSON.")
 
 
 if __name__ == "__main__":

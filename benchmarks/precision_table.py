@@ -11,7 +11,6 @@ converter too; its results are judged by the same emulation.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,9 @@ from typing import Any
 import numpy as np
 import onnx
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import app, logging
 
-from benchmarks import tables
+from benchmarks import recording, tables
 from benchmarks.whole_model import whole_model
 from tftrt_toolkit import onnx_model
 from tftrt_toolkit.artifacts import OnnxModel, TypedOnnx
@@ -262,8 +261,7 @@ def render(rows: Sequence[Row], kind: str) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Measure, write the results, renew the tables."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    recording.refuse_arguments(argv)
     rows: list[Row] = []
     for name in MODELS:
         bench = Bench(name, whole_model(ROOT / "saved_models" / name))
@@ -273,21 +271,9 @@ def main(argv: Sequence[str]) -> None:
         "versions": versions,
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    Path(flags.FLAGS.output).write_text(json.dumps(results, indent=1) + "\n")
-    for kind, block in BLOCKS.items():
-        text = render(rows, kind)
-        print(text)
-        if flags.FLAGS.docs:
-            tables.write_block(Path(flags.FLAGS.docs), block, text)
-
-
-def define_flags() -> None:
-    """Not at import: other benchmarks have flags of the same names."""
-    results = ROOT / "benchmarks" / "results" / "precision.json"
-    flags.DEFINE_string("output", str(results), "Results as JSON.")
-    flags.DEFINE_string("docs", None, "Markdown file whose generated tables are renewed.")
+    recording.record(results, {block: render(rows, kind) for kind, block in BLOCKS.items()})
 
 
 if __name__ == "__main__":
-    define_flags()
+    recording.define_flags("precision")
     app.run(main)

@@ -9,7 +9,6 @@ the held-out images. The engine is emulated on the CPU.
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import app
 
-from benchmarks import tables
+from benchmarks import recording, tables
 from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.examples import digits
@@ -87,24 +86,11 @@ def render(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Measure, write the results, renew the table."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    recording.refuse_arguments(argv)
     rows = [measure(name, precision) for name in MODELS for precision in PRECISIONS]
-    results = json.dumps([dataclasses.asdict(row) for row in rows], indent=1)
-    Path(flags.FLAGS.output).write_text(results + "\n")
-    text = render(rows)
-    print(text)
-    if flags.FLAGS.docs:
-        tables.write_block(Path(flags.FLAGS.docs), BLOCK, text)
-
-
-def define_flags() -> None:
-    """Not at import: other benchmarks have flags of the same names."""
-    results = ROOT / "benchmarks" / "results" / "typed_fallback.json"
-    flags.DEFINE_string("docs", None, "Markdown file whose generated table is renewed.")
-    flags.DEFINE_string("output", str(results), "Results as JSON.")
+    recording.record([dataclasses.asdict(row) for row in rows], {BLOCK: render(rows)})
 
 
 if __name__ == "__main__":
-    define_flags()
+    recording.define_flags("typed_fallback")
     app.run(main)

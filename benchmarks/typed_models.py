@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import tables
+from benchmarks import recording, tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "typed_models.json"
@@ -39,12 +39,8 @@ def _quantized(found: Mapping[str, Any]) -> int:
 
 def main(argv: Sequence[str]) -> None:
     """Renew the table."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    text = render(json.loads(RESULTS.read_text()))
-    print(text)
-    if flags.FLAGS.docs:
-        tables.write_block(Path(flags.FLAGS.docs), BLOCK, text)
+    recording.refuse_arguments(argv)
+    recording.show({BLOCK: render(json.loads(RESULTS.read_text()))})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tests.segments import as_arrays, freeze
 from tftrt_toolkit.artifacts import Sample
-from tftrt_toolkit.check import blame_nodes, check_segment, verify_segment
+from tftrt_toolkit.check import check_segment, verify_segment
+from tftrt_toolkit.check.blame import native_values, wrong_apart, wrong_together
 from tftrt_toolkit.export import export_segment
 
 SPEC = tf.TensorSpec([None, 4], tf.float32, name="x")
@@ -87,11 +88,15 @@ def test_fault_between_nodes_is_blamed_on_the_end_of_the_pattern(segment):
         return (broken_export("Tanh", "Sin") if together else export_segment)(graph, segment)
 
     sample = sample_of(model, X)
-    assert list(blame_nodes(*segment, sample, export)) == ["squash"]
+    result = verify_segment(*segment, export(*segment), [sample], export)
+    assert list(result.refusals) == ["squash"]
 
 
 def test_nobody_is_blamed_for_a_right_segment(segment):
-    assert blame_nodes(*segment, sample_of(model, X), export_segment) == {}
+    sample = sample_of(model, X)
+    values = native_values(*segment, sample)
+    assert wrong_apart(*segment, values, export_segment) == {}
+    assert wrong_together(*segment, sample, values, export_segment) == {}
 
 
 def slightly_off(offset):

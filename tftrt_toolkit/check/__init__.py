@@ -1,6 +1,5 @@
 """No segment is trusted unchecked: its ONNX against TensorFlow, on the CPU."""
 
-from tftrt_toolkit.check.blame import blame_nodes
 from tftrt_toolkit.check.compare import ACCUMULATED_BOUND, BOUND, Difference
 from tftrt_toolkit.check.segment_check import CheckResult, check_segment, verify_segment
 
@@ -9,7 +8,6 @@ __all__ = [
     "BOUND",
     "CheckResult",
     "Difference",
-    "blame_nodes",
     "check_segment",
     "verify_segment",
 ]

@@ -22,20 +22,6 @@ Export = Callable[[FrozenGraph, Segment], OnnxModel]
 Values = Mapping[str, np.ndarray]
 
 
-def blame_nodes(
-    graph: FrozenGraph, segment: Segment, sample: Sample, export: Export
-) -> Mapping[str, Refusal]:
-    """The nodes to keep native so that the rest of a segment is right.
-
-    Those that are wrong by themselves; if there are none, the fault lies between nodes (a pattern
-    that was rewritten), and the last node of the shortest run of nodes that is wrong as a whole is
-    blamed: without it, the pattern isn't met. Empty where neither finds one.
-    """
-    values = native_values(graph, segment, sample)
-    apart = wrong_apart(graph, segment, values, export)
-    return apart or wrong_together(graph, segment, sample, values, export)
-
-
 def wrong_apart(
     graph: FrozenGraph,
     segment: Segment,
@@ -186,7 +172,11 @@ def _fixed_nodes(nodes: Sequence, segment: Segment) -> set[str]:
 def wrong_together(
     graph: FrozenGraph, segment: Segment, sample: Sample, values: Values, export: Export
 ) -> dict[str, Refusal]:
-    """The last node of the shortest run of nodes that misses ACCUMULATED_BOUND, by bisecting."""
+    """The last node of the shortest run of nodes that misses ACCUMULATED_BOUND, by bisecting.
+
+    For a fault between nodes that are right apart, a pattern that was rewritten: without its last
+    node the pattern isn't met.
+    """
     low, high = 0, len(segment.nodes)  # a run of `low` nodes is right, one of `high` is wrong
     found = _prefix_difference(graph, segment, high, sample, values, export)
     while found is not None and high - low > 1:
