@@ -1,39 +1,21 @@
 """The command as a process: reports, exit codes, kills, Ctrl-C, and going on where it was."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli import processes
+from tests.cli.processes import INTERRUPTED, TFTRT, finish, interrupt, script, wait_for
 from tests.validation import small_models
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = [str(ROOT / "scripts" / "batch_convert.py")]
-TFTRT = ["-m", "tftrt_toolkit.cli.main", "batch"]
+SCRIPT = script("batch_convert")
 
 
 def start(directory, *flags, program=SCRIPT):
-    return subprocess.Popen(
-        [sys.executable, *program, f"--manifest={directory / 'batch.yaml'}", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-    )
-
-
-def finish(process):
-    """Exit code, stdout, and the last line of stderr."""
-    out, err = process.communicate(timeout=300)
-    assert "Traceback" not in err
-    return process.returncode, out, err.strip().splitlines()[-1] if err.strip() else ""
+    return processes.start(program, f"--manifest={directory / 'batch.yaml'}", *flags)
 
 
 PRECISIONS = ("int8", "fp16")
@@ -101,14 +83,6 @@ def work_has_begun(directory, output):
     return lambda: any(path.stat().st_mtime_ns > now for path in folder.glob("*.log"))
 
 
-def wait_for(process, condition):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def leftovers(directory, output):
     return [path.name for path in (directory / output).glob(".*.saving-*")]
 
@@ -116,11 +90,11 @@ def leftovers(directory, output):
 def test_one_of_five_is_broken(directory):
     write_manifest(directory, range(2), more=CALIBRATED)
     reports = [f"--report={directory / name}" for name in ("one.json", "r.html", "r.txt")]
-    code, out, last = finish(start(directory, *reports))
-    assert code == 1
-    assert out.startswith("4 of 5 models converted, 1 failed")
-    assert out == (directory / "r.txt").read_text()
-    assert last.startswith("[5/5] ")
+    done = finish(start(directory, *reports))
+    assert done.returncode == 1
+    assert done.stdout.startswith("4 of 5 models converted, 1 failed")
+    assert done.stdout == (directory / "r.txt").read_text()
+    assert done.last_line.startswith("[5/5] ")
     assert "1 failed" in (directory / "r.html").read_text()
     found = results(directory / "one.json")
     assert found["broken"][:2] == ("failed", True)
@@ -144,22 +118,20 @@ def test_killed_and_interrupted_it_goes_on_where_it_was(directory):
     process = start(directory, "--cores=1")
     wait_for(process, lambda: "converted" in records(directory, "again").values())
     process.kill()
-    finish(process)
+    assert finish(process).returncode == -9
     done = {name for name, status in records(directory, "again").items() if status != "started"}
     times = {path: path.stat().st_mtime_ns for path in (directory / "again").glob("*/*.pb")}
 
     begun = work_has_begun(directory, "again")
-    process = start(directory, "--cores=1", program=TFTRT)
+    process = start(directory, "--cores=1", program=(*TFTRT, "batch"))
     wait_for(process, begun)
-    process.send_signal(signal.SIGINT)
-    code, _, last = finish(process)
-    assert code == 130
-    assert last == "error: interrupted; nothing half-written is left"
+    interrupted = interrupt(process)
+    assert (interrupted.returncode, interrupted.last_line) == (130, INTERRUPTED)
     assert leftovers(directory, "again") == []
 
-    code, out, _ = finish(start(directory, f"--report={directory / 'two.json'}"))
-    assert code == 1
-    assert f"{len(done)} were done before" in out
+    again = finish(start(directory, f"--report={directory / 'two.json'}"))
+    assert again.returncode == 1
+    assert f"{len(done)} were done before" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in times} == times
     expected = results(directory / "one.json")
     assert results(directory / "two.json") == {k: expected[k] for k in ("broken", "net_0", "net_1")}
@@ -167,9 +139,9 @@ def test_killed_and_interrupted_it_goes_on_where_it_was(directory):
 
 def test_a_bad_manifest_is_one_line(directory):
     (directory / "batch.yaml").write_text("output_dir: bad\nmodels: [{saved_modell: x}]\n")
-    code, out, last = finish(start(directory))
-    assert (code, out) == (2, "")
-    assert last.startswith(f"error: {directory / 'batch.yaml'}: models[0]: ")
+    done = finish(start(directory))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.last_line.startswith(f"error: {directory / 'batch.yaml'}: models[0]: ")
     assert not (directory / "bad").exists()
 
 
@@ -195,8 +167,8 @@ def test_killed_at_ten_random_points_it_ends_the_same(directory):
         assert done.items() <= times.items(), "finished work was done again"
         finished = {n for n, status in records(directory, "killed").items() if status != "started"}
         done = {name: time for name, time in times.items() if name in finished}
-    code, _, _ = finish(start(directory, f"--report={directory / 'killed.json'}"))
-    assert code == 1
+    last = finish(start(directory, f"--report={directory / 'killed.json'}"))
+    assert (last.returncode, "Traceback" in last.stderr) == (1, False)
     assert len(results(directory / "killed.json")) == 10
     assert results(directory / "killed.json") == results(directory / "whole.json")
     assert leftovers(directory, "killed") == []

@@ -1,11 +1,13 @@
 """The command as a process: figures of every model, TensorFlow Lite's too, and bad input."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.cli.forks import run_each
+from tests.cli.processes import INTERRUPTED, interrupt, reading, run_each, script, start, wait_for
 from tests.validation import small_models
 from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
 
@@ -43,8 +45,8 @@ def test_all_models_on_labelled_inputs_and_bad_flags(directory):
         ],
     )  # fmt: skip
     assert (alone.returncode, missing.returncode) == (2, 1)
-    assert "nothing to compare with" in alone.error
-    assert "no SavedModel in 'nowhere'" in missing.error
+    assert "nothing to compare with" in alone.last_line
+    assert "no SavedModel in 'nowhere'" in missing.last_line
     assert done.returncode == 0, done.stderr
     assert "no engine of the converted model fits this machine" in done.stdout
     found = json.loads((directory / "report.json").read_text())
@@ -65,3 +67,33 @@ def test_all_models_on_labelled_inputs_and_bad_flags(directory):
     assert 45 < converted["snr_db"] < 80  # FP16
     assert float(tflite["snr_db"]) > 100  # the same in another kernel
     assert 0 <= tflite["accuracy"] == tflite["original_accuracy"]
+
+
+def workers(process):
+    """How many processes it has started."""
+    return len(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+
+
+def test_interrupted_it_leaves_nothing(directory, tmp_path, monkeypatch):
+    """While its processes start, and while they wait for inputs."""
+    temporary, data = tmp_path / "temporary", tmp_path / "data"
+    temporary.mkdir()
+    data.mkdir()
+    os.mkfifo(data / "0.npz")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    flags = (f"--original_saved_model_dir={directory / 'model'}", "--against=tflite")
+    flags += (f"--inputs={data}", f"--report={tmp_path / 'report.json'}")
+
+    starting = start(script("benchmark_saved_model"), *flags)
+    wait_for(starting, lambda: workers(starting) == 1)
+    assert list(temporary.iterdir()) != []  # the TensorFlow Lite model
+    ends = [interrupt(starting)]
+    running = start(script("benchmark_saved_model"), *flags)
+    with reading(running, data / "0.npz"):
+        assert workers(running) == 2
+        ends.append(interrupt(running))
+
+    for done in ends:
+        assert (done.returncode, done.stdout, done.last_line) == (130, "", INTERRUPTED)
+    assert list(temporary.iterdir()) == []
+    assert not (tmp_path / "report.json").exists()

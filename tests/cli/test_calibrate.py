@@ -1,16 +1,9 @@
 """The command as a process: files that a conversion takes, merged files, bad input."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from tests.cli.forks import run_each
+from tests.cli.processes import INTERRUPTED, interrupt, run_each, script, start, wait_for
 from tests.validation import small_models
 from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
 from tftrt_toolkit.cli.input_function import import_function, limited
@@ -18,8 +11,6 @@ from tftrt_toolkit.errors import CalibrationError, InvalidArgumentError
 from tftrt_toolkit.model_calibration import merge_calibrations
 from tftrt_toolkit.precision import load_calibrations
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = [str(ROOT / "scripts" / "calibrate.py")]
 FUNCTION = """
 import numpy as np
 
@@ -55,10 +46,10 @@ def directory(tmp_path_factory):
     assert first.returncode == 0, first.stderr
     assert "32 samples in 2 batches" in first.stdout
     assert both.returncode == 0, both.stderr
-    assert both.error == "saved both.json"
+    assert both.last_line == "saved both.json"
     assert (missing.returncode, lonely.returncode) == (1, 2)
-    assert "nowhere is no directory" in missing.error
-    assert "--input_saved_model_dir goes with --inputs or --input_fn" in lonely.error
+    assert "nowhere is no directory" in missing.last_line
+    assert "--input_saved_model_dir goes with --inputs or --input_fn" in lonely.last_line
     assert not (directory / "bad.json").exists()
     return directory
 
@@ -100,19 +91,12 @@ def test_interrupted_it_writes_nothing(directory, tmp_path):
         )
         .replace("import numpy", "import time, numpy")
     )
-    process = subprocess.Popen(
-        [sys.executable, *SCRIPT, f"--input_saved_model_dir={directory / 'model'}",
-         "--input_fn=slow.py:batches", "--output=ranges.json"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-    )  # fmt: skip
-    while not (tmp_path / "begun").exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.strip().splitlines()[-1] == "error: interrupted; nothing half-written is left"
+    model = f"--input_saved_model_dir={directory / 'model'}"
+    flags = (model, "--input_fn=slow.py:batches", "--output=ranges.json")
+    process = start(script("calibrate"), *flags, cwd=tmp_path)
+    wait_for(process, (tmp_path / "begun").exists)
+    done = interrupt(process)
+    assert (done.returncode, done.last_line) == (130, INTERRUPTED)
     assert {path.name for path in tmp_path.iterdir()} <= {"slow.py", "begun", "__pycache__"}
 
 

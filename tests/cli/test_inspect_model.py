@@ -1,33 +1,16 @@
 """The command, and `tftrt`, as processes."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import ROOT, TFTRT, run, script
 from tftrt_toolkit.cli.main import COMMANDS
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "saved_models" / "digits_cnn"
-SCRIPT = [str(ROOT / "scripts" / "inspect_model.py")]
-TFTRT = ["-m", "tftrt_toolkit.cli.main"]
-
-
-def run(program, *flags):
-    return subprocess.run(
-        [sys.executable, *program, *flags],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-        timeout=300,
-    )
-
-
-def last_line(result):
-    return result.stderr.strip().splitlines()[-1]
+SCRIPT = script("inspect_model")
+INSPECT = (*TFTRT, "inspect")
 
 
 def test_json_of_a_model_by_the_script():
@@ -36,7 +19,7 @@ def test_json_of_a_model_by_the_script():
     assert json.loads(result.stdout)["segments"] == []
 
 
-@pytest.mark.parametrize("program", [SCRIPT, [*TFTRT, "inspect"]], ids=["script", "tftrt"])
+@pytest.mark.parametrize("program", [SCRIPT, INSPECT], ids=["script", "tftrt"])
 def test_help_teaches_and_tells_every_flag(program):
     result = run(program, "--help")
     assert "Exit codes: 0 done; 1 no such model" in result.stdout
@@ -45,16 +28,15 @@ def test_help_teaches_and_tells_every_flag(program):
 
 
 def test_tftrt_runs_the_command_with_its_exit_codes(tmp_path):
-    result = run(TFTRT, "inspect", f"--saved_model_dir={tmp_path}")
+    result = run(INSPECT, f"--saved_model_dir={tmp_path}")
     assert result.returncode == 1
-    assert last_line(result).startswith("error: no SavedModel in ")
-    assert "Traceback" not in result.stderr
+    assert result.last_line.startswith("error: no SavedModel in ")
 
 
 def test_wrong_flags_exit_with_2():
     result = run(SCRIPT, f"--saved_model_dir={MODEL}", "--picture=graph.docx")
     assert result.returncode == 2
-    assert ".svg" in last_line(result)
+    assert ".svg" in result.last_line
 
 
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("frobnicate", 2)])

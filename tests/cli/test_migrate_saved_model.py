@@ -1,28 +1,16 @@
 """The command as a process: what it writes, what it prints, how it exits."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from tests.cli import processes
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "tests" / "compat" / "models"
+MODELS = processes.ROOT / "tests" / "compat" / "models"
 
 
 def run(model, output, *flags):
-    return subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "scripts" / "migrate_saved_model.py"),
-            f"--input_saved_model_dir={MODELS / model}",
-            f"--output_saved_model_dir={output}",
-            *flags,
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    directories = (
+        f"--input_saved_model_dir={MODELS / model}",
+        f"--output_saved_model_dir={output}",
     )
+    return processes.run(processes.script("migrate_saved_model"), *directories, *flags)
 
 
 def test_a_plain_model_is_written(tmp_path):
@@ -43,5 +31,5 @@ def test_new_engines_are_written(tmp_path):
 def test_a_model_that_cannot_be_migrated_exits_with_the_reason(tmp_path):
     result = run("without_native_segments", tmp_path / "out")
     assert result.returncode == 1
-    assert "native segments removed" in result.stderr.strip().splitlines()[-1]
+    assert "native segments removed" in result.last_line
     assert not (tmp_path / "out").exists()

@@ -1,25 +1,16 @@
 """The command: exit codes, reports, one-line errors."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.processes import run, run_each, script
 from tests.validation import small_models
 from tftrt_toolkit.cli.validate_saved_model import parse_tolerances
 from tftrt_toolkit.errors import InvalidArgumentError
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "validate_saved_model.py"
-
-
-def run(*flags):
-    env = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, str(SCRIPT), *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+SCRIPT = script("validate_saved_model")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +36,8 @@ def models(directory, converted):
 
 def test_a_failing_model_exits_with_1_and_its_reports(directory, tmp_path):
     reports = [f"--report={tmp_path / name}" for name in ("a.html", "a.json", "a.txt")]
-    done = run(*models(directory, "faulty"), *reports, f"--predictions={tmp_path / 'rows.csv'}")
+    rows = f"--predictions={tmp_path / 'rows.csv'}"
+    done = run(SCRIPT, *models(directory, "faulty"), *reports, rows)
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("FAIL")
     assert done.stdout == (tmp_path / "a.txt").read_text()
@@ -55,19 +47,21 @@ def test_a_failing_model_exits_with_1_and_its_reports(directory, tmp_path):
 
 
 def test_a_passing_model_exits_with_0(directory):
-    done = run(*models(directory, "faulty"), "--tolerance=*:min_snr_db=30",
+    done = run(SCRIPT, *models(directory, "faulty"), "--tolerance=*:min_snr_db=30",
                "--tolerance=*:max_scaled=0.1")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("PASS")
 
 
 def test_wrong_flags_and_missing_models_are_told_in_one_line(directory):
-    done = run(*models(directory, "nothing"))
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
-    done = run(*models(directory, "sound"), "--report=report.pdf")
-    assert done.returncode == 2
-    assert ".html" in done.stderr.strip().splitlines()[-1]
+    missing, wrong = run_each(
+        "validate_saved_model",
+        directory,
+        [models(directory, "nothing"), [*models(directory, "sound"), "--report=report.pdf"]],
+    )
+    assert (missing.returncode, wrong.returncode) == (1, 2)
+    assert missing.last_line.startswith("error: ")
+    assert ".html" in wrong.last_line
 
 
 def test_parse_tolerances():

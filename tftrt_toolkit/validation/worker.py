@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -46,17 +45,20 @@ class WorkerModel:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            process_group=0,  # a terminal's Ctrl-C reaches this process alone, which ends the other
         )
-        try:
-            header, _ = self._answer()
-        except ValidationError as error:
-            self.close()
-            raise ModelError(str(error)) from error
-        self.executed: dict[str, str] = header["executed"]
-        self.signatures = {
-            key: Signature(_specs(found["inputs"]), _specs(found["outputs"]))
-            for key, found in header["signatures"].items()
-        }
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._kill)
+            try:
+                header, _ = self._answer()
+            except ValidationError as error:
+                raise ModelError(str(error)) from error
+            self.executed: dict[str, str] = header["executed"]
+            self.signatures = {
+                key: Signature(_specs(found["inputs"]), _specs(found["outputs"]))
+                for key, found in header["signatures"].items()
+            }
+            stack.pop_all()
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Outputs by name; `seconds` and `memory` then tell of this call."""
@@ -88,24 +90,33 @@ class WorkerModel:
         )
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, which ends by itself once its pipes are closed."""
+        self._close_pipes()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_SECONDS)
+        self._kill()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._close_pipes()
 
     def __enter__(self) -> WorkerModel:
         """Itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close it; after an exception at once, as it may be in the middle of a call."""
+        if kind is None:
+            self.close()
+        else:
+            self._kill()
 
 
 def _specs(described: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
@@ -156,7 +167,6 @@ def serve(model: Runnable, executed: Mapping[str, str], source: IO[bytes], sink:
 
 def main(directory: str, tags: str, emulate: str) -> None:
     """Load and serve; what TensorFlow prints goes to stderr, stdout is the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other side ends us by closing its pipe
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = sys.stdin.buffer
