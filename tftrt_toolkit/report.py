@@ -27,6 +27,7 @@ from tftrt_toolkit.artifacts import (
 from tftrt_toolkit.calibrating import SegmentRanges
 from tftrt_toolkit.engines import Engine, EngineSet
 from tftrt_toolkit.errors import ConversionError
+from tftrt_toolkit.files import replaced_file
 from tftrt_toolkit.params import LabelledMetric
 from tftrt_toolkit.pipeline import ConvertedSignature
 from tftrt_toolkit.precision import WeightSparsity
@@ -164,7 +165,7 @@ def write_detailed(report: Mapping[str, Any], asked: str) -> None:
 
 def write_refusals(path: Path, report: Mapping[str, Any]) -> None:
     """Write refused nodes as CSV: op, count, reason."""
-    with path.open("w", newline="") as file:
+    with replaced_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["op", "count", "reason"])
         writer.writerows([row["op"], row["count"], row["reason"]] for row in report["refused"])

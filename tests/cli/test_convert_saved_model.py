@@ -49,7 +49,9 @@ def test_bad_input_is_one_line(tmp_path):
         ([model, "--dry_run", "--precision_mode=X"], 2, "'X'"),
         ([model, "--dry_run", "more"], 2, "unexpected argument"),
         ([model, "--dry_run", "--image_range=1"], 2, "two numbers"),
+        ([model, "--dry_run", "--report_json=file/report.json"], 1, "/file': check the path"),
     ]
+    (tmp_path / "file").touch()
     results = run_each("convert_saved_model", tmp_path, [flags for flags, _, _ in expected])
     for done, (flags, code, message) in zip(results, expected, strict=True):
         assert done.returncode == code, flags

@@ -55,6 +55,17 @@ def test_nothing_written_is_still_json(tmp_path):
     assert json.loads((tmp_path / "rows.json").read_text()) == []
 
 
+def test_an_interrupted_run_leaves_no_file(tmp_path):
+    def interrupted():
+        with PredictionWriter(tmp_path / "rows.json", ["serve"]) as writer:
+            writer.write("serve", 0, 0, BATCH, ORIGINAL, ORIGINAL)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"\*.json or \*.csv"):
         PredictionWriter(tmp_path / "rows.xml", ["serve"])

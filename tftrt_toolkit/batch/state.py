@@ -16,6 +16,7 @@ from typing import Any, Literal
 import filelock
 
 from tftrt_toolkit.errors import OutputExistsError
+from tftrt_toolkit.files import write_text
 
 _FOLDER = ".batch"
 Status = Literal["started", "converted", "failed"]
@@ -77,11 +78,8 @@ class StateDirectory:
 
     def save(self, record: Record) -> None:
         """Keep a record."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._record(record.name)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n")
-        temporary.replace(path)
+        text = json.dumps(dataclasses.asdict(record), indent=1) + "\n"
+        write_text(self._record(record.name), text)
 
     def load(self, name: str) -> Record | None:
         """The job's record; None if there is none that can be read."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from tftrt_toolkit.errors import InternalError, InvalidArgumentError, ToolkitError
+from tftrt_toolkit.files import write_text
 from tftrt_toolkit.html_page import import_jinja2
 
 Report = TypeVar("Report")
@@ -58,6 +59,8 @@ def _guarded(main: Callable[[], int], argv: Sequence[str]) -> int:
     except ToolkitError as error:
         code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_REFUSED
         return _fail(str(error), code)
+    except OSError as error:
+        return _fail(f"{error}: check the path, its permissions and the space left", EXIT_REFUSED)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing half-written is left", EXIT_INTERRUPTED)
 
@@ -97,7 +100,4 @@ def write_reports(
 ) -> None:
     """Write a report to each file, in the form that its suffix stands for."""
     for path in map(Path, paths):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_text(writers[path.suffix](report), encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, writers[path.suffix](report))

@@ -27,6 +27,7 @@ from tftrt_toolkit.assemble import check_output
 from tftrt_toolkit.cli import common
 from tftrt_toolkit.converter import TrtGraphConverterV2
 from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.files import write_text
 from tftrt_toolkit.inputs import InputDirectory
 from tftrt_toolkit.params import LabelledMetric, ToolkitOptions
 from tftrt_toolkit.shape_ranges import parse_shapes
@@ -121,7 +122,7 @@ def convert() -> int:
     report = converter.report()
     converter.summary(detailed=_DETAILED.value)
     if _REPORT.value:
-        Path(_REPORT.value).write_text(json.dumps(report, indent=2) + "\n")
+        write_text(_REPORT.value, json.dumps(report, indent=2) + "\n")
     if not _DRY_RUN.value:
         print(f"saved {_OUTPUT.value}", file=sys.stderr)
     return common.EXIT_OK

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tftrt_toolkit.errors import InvalidArgumentError, MissingDependencyError, ModelError
+from tftrt_toolkit.files import replaced_file
 from tftrt_toolkit.inspection.graph import Block
 
 _COLOURS = {"engine": "#76b900", "native": "#ffb74d"}
@@ -50,7 +51,8 @@ def draw(graphs: Mapping[str, Sequence[Block]], path: Path) -> None:
         panel.set(xlim=(-0.6, width - 0.4), ylim=(rows - 0.4, -0.6), title=name or "main graph")
         panel.axis("off")
     figure.tight_layout()
-    figure.savefig(path)
+    with replaced_file(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])
 
 
 def layout(blocks: Sequence[Block]) -> list[tuple[int, float]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tftrt_toolkit.errors import CalibrationError
+from tftrt_toolkit.files import write_text
 from tftrt_toolkit.precision.histogram import BINS, EMPTY, TensorStatistics
 
 _FORMAT = "tftrt_toolkit.calibration"
@@ -67,7 +68,6 @@ class Calibration:
 
 def save_calibrations(path: Path | str, segments: Mapping[str, Calibration]) -> None:
     """Write the calibrations of a model's segments, whole or not at all."""
-    path = Path(path)
     lines = ["{", f' "format": {json.dumps(_FORMAT)}, "version": {_VERSION},', ' "segments": {']
     for index, (name, calibration) in enumerate(sorted(segments.items())):
         head = {"model": calibration.model, "batches": calibration.batches}
@@ -80,9 +80,7 @@ def save_calibrations(path: Path | str, segments: Mapping[str, Calibration]) -> 
         lines.append(",\n".join(tensors))
         lines.append("  }}" + ("," if index + 1 < len(segments) else ""))
     lines += [" }", "}", ""]
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text("\n".join(lines))
-    temporary.replace(path)
+    write_text(path, "\n".join(lines))
 
 
 def load_calibrations(path: Path | str) -> dict[str, Calibration]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.files import write_text
 from tftrt_toolkit.precision.apply import PrecisionOptions
 
 _HEADER = (
@@ -38,7 +39,7 @@ def save_overrides(path: Path | str, overrides: Iterable[Override]) -> None:
     for one in overrides:
         reason = f"  # {one.reason}" if one.reason else ""
         lines.append(f"{one.segment}  {one.node}  {one.precision}{reason}")
-    Path(path).write_text("\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def load_overrides(path: Path | str) -> list[Override]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from tftrt_toolkit.errors import InvalidArgumentError
+from tftrt_toolkit.files import replaced_file
 from tftrt_toolkit.validation.agreement import looks_like_classifier, top_classes
 from tftrt_toolkit.validation.deviation import is_float
 from tftrt_toolkit.validation.models import Arrays
@@ -46,14 +49,22 @@ class PredictionWriter:
 
     def __enter__(self) -> PredictionWriter:
         """Open the file."""
-        self._file = self._path.open("w", newline="")
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(replaced_file(self._path))
+            self._file = stack.enter_context(partial.open("w", newline=""))
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Finish the file."""
-        if self._path.suffix == ".json":
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish the file; after an exception there is none."""
+        if kind is None and self._path.suffix == ".json":
             self._file.write("\n]\n" if self._rows else "[]\n")
-        self._file.close()
+        self._open.__exit__(kind, error, traceback)
 
     def write(
         self, key: str, index: int, first: int, batch: Batch, original: Arrays, converted: Arrays

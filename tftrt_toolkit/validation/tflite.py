@@ -17,6 +17,7 @@ from tftrt_toolkit.errors import (
     ModelError,
     ValidationError,
 )
+from tftrt_toolkit.files import replaced_file
 from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
 from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature, error_line
 
@@ -63,7 +64,8 @@ def convert_to_tflite(
         raise ConversionError(
             f"{saved_model_dir} can't become a TensorFlow Lite model: {reason}"
         ) from error
-    Path(output).write_bytes(content)
+    with replaced_file(output) as partial:
+        partial.write_bytes(content)
 
 
 class TFLiteModel:
