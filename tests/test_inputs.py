@@ -72,3 +72,19 @@ def test_signature_specs_come_in_positional_order():
     module.function = function
     concrete = function.get_concrete_function()
     assert set(inputs.signature_specs(concrete)) == {"a", "b"}
+
+
+def test_npz_files_that_are_none(tmp_path):
+    np.savez(tmp_path / "good.npz", a=IMAGE)
+    whole = (tmp_path / "good.npz").read_bytes()
+    damaged = {"text": b"no archive", "nothing": b"", "cut": whole[:-30], "flipped": b""}
+    damaged["flipped"] = whole.replace(IMAGE.tobytes(), b"\1" * IMAGE.nbytes)
+    for name, content in damaged.items():
+        (tmp_path / f"{name}.npz").write_bytes(content)
+    np.save(tmp_path / "array.npy", IMAGE)
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    np.savez(tmp_path / "objects.npz", a=np.array([None]))
+    for name in (*damaged, "array", "objects", "missing"):
+        with pytest.raises(InputError, match=rf"{name}\.npz can't be read as \.npz: \S.*savez"):
+            inputs.read_npz(tmp_path / f"{name}.npz")
+    assert inputs.read_npz(tmp_path / "good.npz")["a"].shape == (2, 4)

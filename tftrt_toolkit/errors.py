@@ -4,6 +4,7 @@ Where the stock converter raises a builtin (`ValueError`, `RuntimeError`, ...), 
 that is also that builtin, so that old `except` clauses still catch it.
 """
 
+import re
 from typing import Any
 
 
@@ -91,3 +92,12 @@ class ExportError(ConversionError):
 
 class SessionError(ToolkitError, RuntimeError):
     """ONNX Runtime refused an ONNX model or failed to run it; the message carries its words."""
+
+
+def error_line(error: BaseException) -> str:
+    """What an error of TensorFlow's says in one line, without its places in the graph."""
+    words = str(error).partition("\n\t [[")[0]
+    lines = re.sub(r"\{\{function_node [^}]*\}\} ", "", words).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if lines[0].startswith("Graph execution error") else lines[0]

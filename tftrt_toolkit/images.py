@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.errors import InputError, InvalidArgumentError
+from tftrt_toolkit.errors import InputError, InvalidArgumentError, error_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _SIZE, _LARGE = 224, 299
@@ -72,11 +72,17 @@ def load_image(path: Path | str, channels: int = 3) -> np.ndarray:
     """
     try:
         data = Path(path).read_bytes()
-        return tf.io.decode_image(data, channels=channels, expand_animations=False).numpy()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
+    return decode(data, channels, str(path)).numpy()
+
+
+def decode(data: bytes, channels: int, what: str) -> tf.Tensor:
+    """An encoded picture as uint8 [height, width, channels]. Raises InputError, naming `what`."""
+    try:
+        return tf.io.decode_image(data, channels=channels, expand_animations=False)
     except tf.errors.InvalidArgumentError as error:
-        raise InputError(f"{path} can't be decoded: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{what} can't be decoded: {error_line(error)}") from error
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.errors import InputError
+from tftrt_toolkit.errors import InputError, error_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +51,30 @@ def batches(
     such as a `tf.data.Dataset`. A batch is an array, a list or tuple in the signature's order, or a
     dict by name. Raises InputError, which names the batch's index, if one doesn't fit `specs`.
     """
+    for index, batch in enumerate(iterate(input_fn, what)):
+        yield bind(batch, specs, f"batch {index} of {what}")
+
+
+def iterate(input_fn: InputFn, what: str) -> Iterable[Any]:
+    """What an input function yields, not bound to anything. Raises InputError if it gives none."""
     source = input_fn() if callable(input_fn) else input_fn
     if source is None or not isinstance(source, Iterable):
         raise InputError(
             f"{what} gives {type(source).__name__}, not batches: write it as a generator function "
             "that yields arrays, lists, tuples or dicts"
         )
-    for index, batch in enumerate(source):
-        yield bind(batch, specs, f"batch {index} of {what}")
+    return source
+
+
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name. Raises InputError if it is none, or holds objects."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{file} can't be read as .npz: {error_line(error)}: write it with numpy.savez"
+        ) from error
 
 
 def bind(batch: Any, specs: Mapping[str, tf.TensorSpec], what: str) -> dict[str, tf.Tensor]:

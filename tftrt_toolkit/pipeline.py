@@ -28,7 +28,7 @@ from tftrt_toolkit.artifacts import (
 )
 from tftrt_toolkit.assemble import ConvertedFunction, EngineAttributes, assemble_function
 from tftrt_toolkit.check import verify_segment
-from tftrt_toolkit.errors import InputError, InternalError
+from tftrt_toolkit.errors import InputError, InternalError, error_line
 from tftrt_toolkit.export import ExportError, export_segment
 from tftrt_toolkit.freeze import FrozenFunction, freeze_function
 from tftrt_toolkit.progress import Stages
@@ -200,7 +200,7 @@ class SignaturePipeline:
                 records = observe(converted, [batch], _CHECKED_SAMPLES)
             except tf.errors.OpError as error:
                 shapes = {name: tensor.shape for name, tensor in batch.items()}
-                logging.info("made-up inputs %s fail: %s", shapes, str(error).splitlines()[0])
+                logging.info("made-up inputs %s fail: %s", shapes, error_line(error))
                 del self._guesses[0]  # not tried again in the next round
             else:
                 return records

@@ -95,6 +95,8 @@ def test_image_folders_are_labels(tmp_path):
 
 def feature(values):
     values = list(values)
+    if not values:
+        return tf.train.Feature()
     if isinstance(values[0], bytes):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
     if isinstance(values[0], float):
@@ -138,6 +140,37 @@ def test_bad_files(tmp_path):
         list(sources.from_directory(tmp_path, IMAGE, 2))
     with pytest.raises(InputError, match="one input"):
         list(sources.from_directory(tmp_path, MIXED, 2))
-    write_records(tmp_path / "a.tfrecord", [{"other": [1]}])
-    with pytest.raises(InputError, match="no feature 'image', only other"):
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"a\.npz can't be read"):
         list(sources.from_directory(tmp_path, IMAGE, 2))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"other": [1]}, "no feature 'ids', only other"),
+        ({"ids": [1]}, "feature 'ids' doesn't fit"),
+        ({"ids": []}, "feature 'ids' doesn't fit"),
+        ({"ids": [1, 2, 3], "label": [1.0]}, "feature 'label' is no label"),
+        ({"ids": [1, 2, 3], "label": [b"cat"]}, "feature 'label' is no label"),
+    ],
+)
+def test_bad_records(tmp_path, row, message):
+    write_records(tmp_path / "a.tfrecord", [row])
+    with pytest.raises(InputError, match=message):
+        list(sources.from_directory(tmp_path, {"ids": MIXED["ids"]}, 2))
+
+
+def test_files_that_hold_no_records(tmp_path):
+    (tmp_path / "a.tfrecord").write_bytes(b"no records at all")
+    with pytest.raises(InputError, match=r"a\.tfrecord can't be read as TFRecord"):
+        list(sources.from_directory(tmp_path, IMAGE, 2))
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        writer.write(b"\xff\xfe no example")
+    with pytest.raises(InputError, match=r"a\.tfrecord: a record is no tf\.train\.Example"):
+        list(sources.from_directory(tmp_path, IMAGE, 2))
+    (tmp_path / "a.tfrecord").unlink()
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match="not images"):
+        list(sources.from_directory(tmp_path, {"x": tf.TensorSpec(None, tf.float32, "x")}, 2))

@@ -13,7 +13,7 @@ from absl import logging
 from tftrt_toolkit.batch.convert import begin_process, run_job
 from tftrt_toolkit.batch.state import Record, StateDirectory
 from tftrt_toolkit.batch.work import Work, begin, failed, in_order, outcome
-from tftrt_toolkit.errors import MissingDependencyError, RuntimeLoadError
+from tftrt_toolkit.errors import MissingDependencyError, RuntimeLoadError, error_line
 
 _REACH_S = 10.0
 
@@ -43,7 +43,7 @@ class RayRunner:
                 _reach(address)
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (OSError, ValueError, ray.exceptions.RayError) as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = error_line(error)
                 raise RuntimeLoadError(
                     f"no Ray cluster answers at {address!r} ({reason}): start one with "
                     "`ray start --head`"
@@ -97,7 +97,7 @@ class RayRunner:
             done = outcome(work, self._state)
             if done is not None:
                 return done
-            reason = str(error).strip().splitlines()[0]
+            reason = error_line(error)
             if not work.alone:
                 logging.warning("%s is tried again: %s", work.job.name, reason)
                 return None

@@ -10,7 +10,7 @@ from tensorflow.python.framework import cpp_shape_inference_pb2
 from tensorflow.python.ops import handle_data_util
 
 from tftrt_toolkit.artifacts import TensorSpec
-from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.errors import ModelError, error_line
 from tftrt_toolkit.freeze.tables import table_handle_data
 from tftrt_toolkit.graph import is_control, node_of
 
@@ -35,7 +35,7 @@ def infer_tensors(graph_def: Any, handles: Mapping[str, Any]) -> dict[str, Tenso
             tf.graph_util.import_graph_def(graph_def, input_map=stand_ins, name="")
         except ValueError as error:
             raise ModelError(
-                f"TensorFlow refuses the model's graph: {str(error).splitlines()[0]}"
+                f"TensorFlow refuses the model's graph: {error_line(error)}"
             ) from error
     tensors = [
         tensor

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit.artifacts import Weight
-from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.errors import ModelError, error_line
 
 # Up to so many elements a value stays in the graph as a Const, so that shapes, axes, biases and
 # scales fold with what surrounds them.
@@ -56,7 +56,7 @@ class Values:
             except tf.errors.OpError as error:
                 raise ModelError(
                     "a variable of the model has no value "
-                    f"({str(error).splitlines()[0]}): export the model with its variables"
+                    f"({error_line(error)}): export the model with its variables"
                 ) from error
             self._arrays[key] = host_view(value)
         return self._arrays[key]

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tftrt_toolkit import images
 from tftrt_toolkit.errors import InputError, InvalidArgumentError
-from tftrt_toolkit.inputs import bind
+from tftrt_toolkit.inputs import bind, read_npz
 from tftrt_toolkit.validation.agreement import looks_like_classifier
 from tftrt_toolkit.validation.models import Arrays, Runnable
 from tftrt_toolkit.validation.sources import LABEL_KEYS, decode_image
@@ -125,12 +125,7 @@ def _batches(
 
 
 def _from_npz(file: Path, specs: Mapping[str, tf.TensorSpec]) -> _Batch:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} can't be read as .npz: {str(error).splitlines()[0]}") from error
-    content = {k: v for k, v in content.items() if k in specs or k not in LABEL_KEYS}
+    content = {k: v for k, v in read_npz(file).items() if k in specs or k not in LABEL_KEYS}
     inputs = {name: one.numpy() for name, one in bind(content, specs, str(file)).items()}
     size = next((len(array) for array in inputs.values() if array.ndim), 1)
     return _Batch(inputs, [(str(file), index) for index in range(size)])

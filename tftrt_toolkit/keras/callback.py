@@ -12,10 +12,9 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from tftrt_toolkit.errors import InvalidArgumentError, ToolkitError, ValidationError
+from tftrt_toolkit.errors import InvalidArgumentError, ToolkitError, ValidationError, error_line
 from tftrt_toolkit.keras.export import Exported, check_outputs, export_with
 from tftrt_toolkit.keras.options import ExportOptions
-from tftrt_toolkit.validation.models import error_line
 
 # As in Keras's own callbacks: parts of the names of metrics that are better when greater.
 _GREATER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "iou")

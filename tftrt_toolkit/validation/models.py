@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tftrt_toolkit.errors import InvalidArgumentError, ModelError, ValidationError
+from tftrt_toolkit.errors import InvalidArgumentError, ModelError, ValidationError, error_line
 from tftrt_toolkit.inputs import signature_specs
 from tftrt_toolkit.tensorflow_version import has_stock_converter
 
@@ -89,13 +89,6 @@ def load(directory: Path, tags: tuple[str, ...] = ("serve",)) -> Any:
         raise ModelError(
             f"{directory} can't be loaded as a SavedModel: {error_line(error)}"
         ) from error
-
-
-def error_line(error: Exception) -> str:
-    """What an error says in one line, without TensorFlow's traceback of the graph."""
-    words = str(error).partition("\n\t [[")[0].strip() or type(error).__name__
-    lines = words.splitlines()
-    return lines[-1] if lines[0].startswith("Graph execution error") else lines[0]
 
 
 def conversion_report(directory: Path | None) -> Mapping[str, Any]:

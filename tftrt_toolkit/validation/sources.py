@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from tftrt_toolkit import images
-from tftrt_toolkit.errors import InputError
-from tftrt_toolkit.inputs import InputDirectory, InputFn, bind
+from tftrt_toolkit.errors import InputError, error_line
+from tftrt_toolkit.inputs import InputDirectory, InputFn, bind, iterate, read_npz
 from tftrt_toolkit.sampling import sample_inputs
 
 Specs = Mapping[str, tf.TensorSpec]
@@ -41,13 +42,7 @@ def from_input_fn(input_fn: InputFn, specs: Specs, *, labelled: bool) -> Iterato
     Each is an array, a list, a tuple or a dict, as for conversion; with `labelled` it is a pair of
     that and the labels. Raises InputError, which names the batch, for one that doesn't fit.
     """
-    source = input_fn() if callable(input_fn) else input_fn
-    if source is None or not isinstance(source, Iterable):
-        raise InputError(
-            f"the input function gives {type(source).__name__}, not batches: write it as a "
-            "generator function that yields arrays, lists, tuples or dicts"
-        )
-    for index, item in enumerate(source):
+    for index, item in enumerate(iterate(input_fn, "the input function")):
         what = f"batch {index} of the input function"
         labels = None
         if labelled:
@@ -106,8 +101,7 @@ def from_input_directory(source: InputDirectory, specs: Specs) -> Iterator[Batch
 
 def _from_npz(files: list[Path], specs: Specs) -> Iterator[Batch]:
     for file in files:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = read_npz(file)
         label = next((key for key in LABEL_KEYS if key in found and key not in specs), None)
         labels = found.pop(label) if label else None
         yield _batch(found, labels, specs, str(file))
@@ -117,11 +111,19 @@ def _from_records(
     files: list[Path], specs: Specs, size: int, image_range: tuple[float, float]
 ) -> Iterator[Batch]:
     rows = (
-        _parse_example(record.numpy(), specs, image_range, file)
+        _parse_example(record, specs, image_range, file)
         for file in files
-        for record in tf.data.TFRecordDataset(str(file))
+        for record in _records(file)
     )
     yield from _collect(rows, specs, size)
+
+
+def _records(file: Path) -> Iterator[bytes]:
+    try:
+        for record in tf.data.TFRecordDataset(str(file)):
+            yield record.numpy()
+    except tf.errors.DataLossError as error:
+        raise InputError(f"{file} can't be read as TFRecord: {error_line(error)}") from error
 
 
 def _from_images(
@@ -171,13 +173,10 @@ def decode_image(
 
     Bilinear resizing with antialiasing; values scaled to `image_range`, for integer dtypes 0..255.
     """
-    height, width, channels = (spec.shape.as_list()[1:] + [None] * 3)[:3]
-    if spec.shape.rank != 4 or channels not in (1, 3):
+    if spec.shape.rank != 4 or spec.shape[3] not in (1, 3):
         raise InputError(f"input {spec.name!r} takes {spec.shape}, not images with 1 or 3 channels")
-    try:
-        image = tf.io.decode_image(data, channels=channels, expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise InputError(f"{what} can't be decoded: {str(error).splitlines()[0]}") from error
+    _, height, width, channels = spec.shape
+    image = images.decode(data, channels, what)
     target = (height or image.shape[0], width or image.shape[1])
     image = tf.image.resize(image, target, antialias=True)
     if spec.dtype.is_floating:
@@ -189,7 +188,10 @@ def decode_image(
 def _parse_example(
     record: bytes, specs: Specs, image_range: tuple[float, float], file: Path
 ) -> Row:
-    features = tf.train.Example.FromString(record).features.feature
+    try:
+        features = tf.train.Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise InputError(f"{file}: a record is no tf.train.Example: {error}") from error
     inputs = {}
     for name, spec in specs.items():
         if name not in features:
@@ -199,8 +201,14 @@ def _parse_example(
         inputs[name] = _feature(features[name], spec, image_range, f"{file}: feature {name!r}")
     for key in LABEL_KEYS:
         if key in features and key not in specs:
-            return inputs, int(features[key].int64_list.value[0])
+            return inputs, _label(features[key], f"{file}: feature {key!r}")
     return inputs, None
+
+
+def _label(feature: Any, what: str) -> int:
+    if len(feature.int64_list.value) != 1:
+        raise InputError(f"{what} is no label: write it as one int64")
+    return int(feature.int64_list.value[0])
 
 
 def _feature(
@@ -209,6 +217,8 @@ def _feature(
     kind = feature.WhichOneof("kind")
     values: Any = getattr(feature, kind).value if kind else ()
     dtype = spec.dtype.as_numpy_dtype
+    if spec.shape.rank is None or not values:
+        raise InputError(f"{what} doesn't fit {spec.shape}: records suit values of a known rank")
     shape = [-1 if dim is None else dim for dim in spec.shape.as_list()[1:]]
     try:
         if kind != "bytes_list" or spec.dtype == tf.string:

@@ -16,10 +16,11 @@ from tftrt_toolkit.errors import (
     InvalidArgumentError,
     ModelError,
     ValidationError,
+    error_line,
 )
 from tftrt_toolkit.files import replaced_file
 from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
-from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature, error_line
+from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature
 
 SUFFIX = ".tflite"
 PRECISIONS = ("FP32", "FP16", "INT8")
