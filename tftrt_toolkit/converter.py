@@ -255,5 +255,5 @@ class TrtGraphConverterV2(ConverterBase):
 
     def _analyze(self) -> None:
         with self._stages.stage("load", str(self._directory)):
-            self._model = load_model(self._directory, self._tags)
+            self._model = load_model(self._directory, self._tags, self._keys)
         self._conversion.analyze({key: signature(self._model, key) for key in self._keys})

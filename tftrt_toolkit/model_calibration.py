@@ -40,7 +40,7 @@ def calibrate_model(
     stages = Stages(options.show_progress)
     key = (options.signature_keys or ["serving_default"])[0]
     with stages.stage("load", str(saved_model_dir)):
-        model = load_model(Path(saved_model_dir), list(tags))
+        model = load_model(Path(saved_model_dir), list(tags), [key])
     conversion = Conversion(str(saved_model_dir), settings, stages)
     conversion.analyze({key: signature(model, key)})
     run = calibrating.calibrate(conversion.signatures[0], data, stages)

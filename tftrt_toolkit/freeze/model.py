@@ -11,12 +11,22 @@ import tensorflow as tf
 
 from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.freeze.prune import keep_signatures
 from tftrt_toolkit.ref_variables import upgrade_variables
 from tftrt_toolkit.saved_model import find_meta_graph, first_line, listed, read_saved_model
 
+# A graph of more bytes has its weights in it: to write it anew would cost more than it saves.
+_LARGE_GRAPH = 64 << 20
 
-def load_model(saved_model_dir: str | Path, tags: Sequence[str] | None = None) -> LoadedModel:
+
+def load_model(
+    saved_model_dir: str | Path,
+    tags: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None,
+) -> LoadedModel:
     """Load the SavedModel in `saved_model_dir`; `tags` None or empty means `("serve",)`.
+
+    keys: the signatures that are wanted, if not all: what they don't need may be left out.
 
     Raises ModelError when the directory holds none, when its files are damaged, when none of its
     graphs has exactly these tags, or when TensorFlow can't rebuild it.
@@ -24,31 +34,41 @@ def load_model(saved_model_dir: str | Path, tags: Sequence[str] | None = None) -
     directory = Path(saved_model_dir)
     tags = tuple(tags or (tf.saved_model.SERVING,))
     saved_model = read_saved_model(directory)
-    upgraded = upgrade_variables(find_meta_graph(saved_model, directory, tags))
+    source, scratch = directory, None
+    if _edit(saved_model, find_meta_graph(saved_model, directory, tags), keys):
+        scratch = _edited_copy(saved_model, directory)
+        source = Path(scratch.name)
+    del saved_model  # not needed, and large where weights are Consts
     try:
-        if upgraded:
-            root = _load_upgraded(saved_model, directory, tags)
-        else:
-            del saved_model  # not needed, and large where weights are Consts
-            root = tf.saved_model.load(str(directory), tags=list(tags))
+        root = tf.saved_model.load(str(source), tags=list(tags))
     except (ValueError, KeyError, OSError, RuntimeError, tf.errors.OpError) as error:
-        raise ModelError(
-            f"the SavedModel in {str(directory)!r} can't be loaded: {first_line(error)}"
-        ) from error
+        said = first_line(error).replace(str(source), str(directory))
+        raise ModelError(f"the SavedModel in {str(directory)!r} can't be loaded: {said}") from error
     for function in root.signatures.values():
-        # Functions hold their variables weakly: the model must live as long as any of them.
-        function.saved_model = root
+        # Functions hold their variables weakly, and may read assets whenever they are called: the
+        # model and its files must live as long as any of them.
+        function.saved_model = root, scratch
     return LoadedModel(directory, tags, root, dict(root.signatures))
 
 
-def _load_upgraded(saved_model: Any, directory: Path, tags: tuple[str, ...]) -> Any:
-    """Load an edited SavedModel proto with the files of the directory that it came from."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in directory.iterdir():
-            if path.name not in ("saved_model.pb", "saved_model.pbtxt"):
-                Path(scratch, path.name).symlink_to(path.resolve())
-        Path(scratch, "saved_model.pb").write_bytes(saved_model.SerializeToString())
-        return tf.saved_model.load(scratch, tags=list(tags))
+def _edit(saved_model: Any, meta_graph: Any, keys: Sequence[str] | None) -> bool:
+    """Make a graph quicker to load, or able to be loaded at all; whether it changed."""
+    changed = bool(upgrade_variables(meta_graph))
+    if keys is None or not meta_graph.HasField("object_graph_def"):
+        return changed
+    if len(saved_model.meta_graphs) > 1 or saved_model.ByteSize() > _LARGE_GRAPH:
+        return changed
+    return keep_signatures(meta_graph, keys) or changed
+
+
+def _edited_copy(saved_model: Any, directory: Path) -> tempfile.TemporaryDirectory:
+    """An edited SavedModel proto, with links to the files of the directory that it came from."""
+    scratch = tempfile.TemporaryDirectory(prefix="tftrt_model_")
+    for path in directory.iterdir():
+        if path.name not in ("saved_model.pb", "saved_model.pbtxt"):
+            Path(scratch.name, path.name).symlink_to(path.resolve())
+    Path(scratch.name, "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    return scratch
 
 
 def signature(model: LoadedModel, key: str) -> Any:

@@ -98,7 +98,7 @@ def export_triton(
         if value is not None and value < least:
             raise InvalidArgumentError(f"{option}={value} must be at least {least}")
     directory = Path(saved_model_dir)
-    model = load_model(directory, tags)
+    model = load_model(directory, tags, [signature_key])
     engines = engines_of(directory, tags)
     if not engines:
         raise ModelError(f"{directory} has no engines: convert it with convert_saved_model first")

@@ -88,7 +88,7 @@ def segment_original(
             f"{converted} was converted by TensorFlow's own converter, whose engines hold no graph "
             "to look into: leave blame out, or migrate it"
         )
-    loaded = load_model(original, tags)
+    loaded = load_model(original, tags, [key])
     frozen = freeze_function(loaded.signatures[key], key)
     graphs = list(_walk(frozen.graph))
     segments, homes = [], {}

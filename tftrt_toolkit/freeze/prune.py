@@ -1,0 +1,152 @@
+"""Takes out of a SavedModel what the signatures to convert don't need, so that it loads sooner.
+
+TensorFlow's loader builds a graph of each function, those that save and restore checkpoints too,
+and creates and reads each variable; Keras exports every variable twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tftrt_toolkit.functions import called_functions
+
+_SIGNATURES = "signatures"
+# Objects of other kinds (tables, assets, constants, what holds others) stay, and all they need.
+_DROPPED_KINDS = {"variable", "function", "bare_concrete_function"}
+_GRADIENT = "_gradient_op_type"
+
+
+def keep_signatures(meta_graph: Any, keys: Sequence[str]) -> bool:
+    """Edit a TF2 MetaGraphDef, in place, to hold what these signatures need; whether it changed.
+
+    Objects keep their numbers and their paths from the root, by which a checkpoint finds them: one
+    that goes becomes an empty object that nothing refers to. Nothing changes where the model lacks
+    one of the signatures.
+    """
+    objects = meta_graph.object_graph_def
+    wanted = _signature_ids(objects, keys)
+    if wanted is None:
+        return False
+    library = _Library(meta_graph.graph_def.library)
+    needed = _needed(objects, library, [*wanted, *_stateful(objects)])
+    dropped = {
+        index
+        for index, node in enumerate(objects.nodes)
+        if node.WhichOneof("kind") in _DROPPED_KINDS and index not in needed
+    }
+    _drop_objects(objects, dropped)
+    kept = library.reachable(_function_names(objects.nodes))
+    for name in [name for name in objects.concrete_functions if name not in kept]:
+        del objects.concrete_functions[name]
+    return library.keep(kept) or bool(dropped)
+
+
+class _Library:
+    """A FunctionDefLibrary: who calls whom."""
+
+    def __init__(self, proto: Any) -> None:
+        self._proto = proto
+        self._functions = {function.signature.name: function for function in proto.function}
+        self._gradients = {
+            item.registered_op_type.encode(): item.gradient_func
+            for item in proto.registered_gradients
+        }
+
+    def reachable(self, names: Iterable[str]) -> set[str]:
+        """These functions, and all that they call or that are gradients in them."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in self._functions and name not in found:
+                found.add(name)
+                for node in self._functions[name].node_def:
+                    waiting.extend(self._named(node))
+        return found
+
+    def keep(self, names: set[str]) -> bool:
+        """Remove all other functions; whether there were any."""
+        kept = [item for name, item in self._functions.items() if name in names]
+        gradients = [
+            item for item in self._proto.registered_gradients if item.gradient_func in names
+        ]
+        changed = len(kept) < len(self._functions)
+        if changed:
+            smaller = type(self._proto)(function=kept, registered_gradients=gradients)
+            self._proto.CopyFrom(smaller)
+        return changed
+
+    def _named(self, node: Any) -> Iterator[str]:
+        yield node.op
+        yield from (called.name for called in called_functions(node))
+        if _GRADIENT in node.attr:
+            yield self._gradients.get(node.attr[_GRADIENT].s, "")
+
+
+def _signature_ids(objects: Any, keys: Sequence[str]) -> list[int] | None:
+    """The objects of these signatures; None if there isn't one of each."""
+    roots = [one.node_id for one in objects.nodes[0].children if one.local_name == _SIGNATURES]
+    known: Mapping[str, int] = {
+        child.local_name: child.node_id for root in roots for child in objects.nodes[root].children
+    }
+    return [known[key] for key in keys] if known.keys() >= set(keys) else None
+
+
+def _stateful(objects: Any) -> Iterator[int]:
+    """Objects other than variables that have a state, which functions of theirs may restore."""
+    for index, node in enumerate(objects.nodes):
+        kind = node.WhichOneof("kind")
+        bare = kind == "user_object" and not (node.saveable_objects or node.registered_saver)
+        if kind not in _DROPPED_KINDS and not bare:
+            yield index
+
+
+def _needed(objects: Any, library: _Library, start: Iterable[int]) -> set[int]:
+    """These objects and all that they refer to."""
+    # An optimizer makes its slot variables: to be one's, it takes the variable that it is of.
+    slots = {
+        slot.slot_variable_node_id: (index, slot.original_variable_node_id)
+        for index, node in enumerate(objects.nodes)
+        for slot in node.slot_variables
+    }
+    found: set[int] = set()
+    waiting = list(start)
+    while waiting:
+        index = waiting.pop()
+        if index not in found:
+            found.add(index)
+            node = objects.nodes[index]
+            waiting += [one.node_id for one in (*node.children, *node.dependencies)]
+            waiting += slots.get(index, ())
+            for saveable in node.saveable_objects.values():
+                waiting += [saveable.save_function, saveable.restore_function]
+            for name in library.reachable(_function_names([node])):
+                if name in objects.concrete_functions:
+                    waiting += objects.concrete_functions[name].bound_inputs
+    return found
+
+
+def _function_names(nodes: Iterable[Any]) -> Iterator[str]:
+    for node in nodes:
+        if node.HasField("bare_concrete_function"):
+            yield node.bare_concrete_function.concrete_function_name
+        yield from node.function.concrete_functions
+
+
+def _drop_objects(objects: Any, dropped: set[int]) -> None:
+    for index, node in enumerate(objects.nodes):
+        if index in dropped:
+            node.Clear()
+            node.user_object.identifier = "_generic_user_object"
+        for references in (node.children, node.dependencies):
+            _keep_items(references, [one for one in references if one.node_id not in dropped])
+        slots = [one for one in node.slot_variables if one.slot_variable_node_id not in dropped]
+        _keep_items(node.slot_variables, slots)
+
+
+def _keep_items(items: Any, kept: Sequence[Any]) -> None:
+    if len(kept) < len(items):
+        copies = [type(one).FromString(one.SerializeToString()) for one in kept]
+        del items[:]
+        items.extend(copies)
