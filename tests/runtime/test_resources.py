@@ -1,4 +1,5 @@
 import gc
+import shutil
 import struct
 
 import pytest
@@ -7,6 +8,7 @@ import tensorflow as tf
 from tests.runtime.assets import EngineResource, StockEngineResource, double_plus_asset, save
 from tests.runtime.engines import double_plus, model_of, new_resource
 from tftrt_toolkit import runtime
+from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.runtime import ops, resources, selection
 
@@ -39,6 +41,21 @@ def test_the_default_stays_native_and_says_why_once(saved, caplog):
     assert answer(model) == NATIVE
     lines = [one.message for one in caplog.records if resource in one.message]
     assert lines == [f"{resource} runs natively: it holds no plan"]
+
+
+def test_what_the_process_knows_is_not_said_again(saved, tmp_path, caplog):
+    """Having converted the model, or loaded it from elsewhere, it knows; another reason is new."""
+    directory, resource = saved
+    runtime.bind(resource, AssetFile.open(tmp_path / "engine"))
+    tf.saved_model.load(str(directory))
+    tf.saved_model.load(str(shutil.copytree(directory, tmp_path / "copy")))
+    assert resource not in caplog.text
+    runtime.load(directory, executors=[])
+    assert resource not in caplog.text
+    (asset,) = (directory / "assets").iterdir()
+    asset.write_bytes(b"damaged")
+    tf.saved_model.load(str(directory))
+    assert f"{resource} runs natively: " in caplog.text
 
 
 def test_executors_are_those_of_the_load(saved):

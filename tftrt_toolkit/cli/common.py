@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags, logging
 
@@ -39,33 +39,35 @@ def run(main: Callable[[], int], required: Sequence[str] = ()) -> None:
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:
-    # Progress has its own lines; --verbosity=0 adds the builder's and TensorFlow's.
-    flags.FLAGS.set_default("verbosity", logging.WARNING)
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
     except flags.Error as error:
         first_line = str(error).strip().splitlines()[-1].strip()
         _fail(f"{first_line}. --help tells the flags", EXIT_USAGE)
-        raise  # not reached: _fail exits
+    # Progress has its own lines; --verbosity=0 adds the builder's and TensorFlow's. Not as the
+    # flag's default, which absl overrides.
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = logging.WARNING
+    return rest
 
 
 def _guarded(main: Callable[[], int], argv: Sequence[str]) -> int:
     if len(argv) > 1:
-        return _fail(f"unexpected argument {argv[1]!r}: this command takes flags only", EXIT_USAGE)
+        _fail(f"unexpected argument {argv[1]!r}: this command takes flags only", EXIT_USAGE)
     try:
         return main()
     except InternalError:
         raise  # a fault of ours: the traceback is wanted
     except ToolkitError as error:
         code = EXIT_USAGE if isinstance(error, InvalidArgumentError) else EXIT_REFUSED
-        return _fail(str(error), code)
+        _fail(str(error), code)
     except OSError as error:
-        return _fail(f"{error}: check the path, its permissions and the space left", EXIT_REFUSED)
+        _fail(f"{error}: check the path, its permissions and the space left", EXIT_REFUSED)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing half-written is left", EXIT_INTERRUPTED)
+        _fail("interrupted; nothing half-written is left", EXIT_INTERRUPTED)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 

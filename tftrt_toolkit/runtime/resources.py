@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import threading
@@ -29,9 +30,18 @@ from tftrt_toolkit.runtime.selection import (
 from tftrt_toolkit.runtime.tensorrt_executor import Build, TensorRtExecutor
 from tftrt_toolkit.runtime.tuned_executor import TunedDispatcher
 
+
+@dataclasses.dataclass(frozen=True)
+class _Bound:
+    """A resource's asset; all that its choice of an executor depended on; why it runs natively."""
+
+    path: Path
+    identity: tuple[Any, ...]
+    reason: str
+
+
 _lock = threading.Lock()
-# Resource -> the asset's file, and all that its choice of an executor depended on.
-_bound: dict[str, tuple[Path, tuple[Any, ...]]] = {}
+_bound: dict[str, _Bound] = {}
 # Directories that `load` is loading now -> the executors that were asked for. The ops run in
 # TensorFlow's threads, so the asset's path alone tells which load they belong to.
 _loading: dict[Path, tuple[str, ...]] = {}
@@ -79,7 +89,7 @@ def _builds_here() -> bool:
 def loaded_assets() -> dict[str, Path]:
     """Resource name -> its asset's file, of all that were loaded or bound in this process."""
     with _lock:
-        return {resource: path for resource, (path, _) in _bound.items()}
+        return {resource: bound.path for resource, bound in _bound.items()}
 
 
 def _bind(
@@ -90,8 +100,9 @@ def _bind(
     hold: bool,
 ) -> Choice:
     choice = choose(asset.manifest, allowed, _builds_here)
+    reason = choice.reason if choice.executor == "native" else ""
     with _lock:
-        _bound[resource] = (asset.path, _identity(asset.path, allowed))
+        _bound[resource] = _Bound(asset.path, _identity(asset.path, allowed), reason)
     library = op_library()
     if choice.executor == "xla":
         library.bind(resource, "xla", bridge.XLA, None, hold)
@@ -154,14 +165,15 @@ def _initialize(resource: bytes, filename: bytes, max_cached: int, message: int,
     try:
         allowed = _allowed_for(path)
         with _lock:
-            same = _bound.get(name) == (path, _identity(path, allowed))
-        if same:  # the model is loaded a second time
-            return bridge.OK
+            before = _bound.get(name)
+        if before and (before.path, before.identity) == (path, _identity(path, allowed)):
+            return bridge.OK  # the model is loaded a second time
         if is_stock_asset(path):
             _stays_native(name, "its engine is of stock TF-TRT, for TensorRT 8: convert the model")
             return bridge.OK
         choice = _bind(name, AssetFile.open(path), allowed, max_cached, hold=False)
-        if choice.executor == "native" and choice.reasons:
+        # Once: not again if this process has converted the model or loaded it from elsewhere.
+        if choice.executor == "native" and choice.reason not in ("", before and before.reason):
             logging.warning("%s runs natively: %s", name, choice.reason)
         else:
             logging.info("%s runs by %s", name, choice.executor)
@@ -229,7 +241,7 @@ def _serialize(resource: bytes, filename: bytes, message: int, size: int) -> int
     try:
         if bound is None:
             raise FileNotFoundError("no asset is bound to it")
-        shutil.copyfile(bound[0], os.fsdecode(filename))
+        shutil.copyfile(bound.path, os.fsdecode(filename))
     except OSError as error:
         bridge.write_text(message, size, f"{resource.decode()} can't be serialized: {error}")
         return bridge.FAILED
