@@ -28,3 +28,15 @@ def test_peak_memory_grows_with_what_is_held():
     held = bytearray(b"x") * (before + (64 << 20))
     assert peak_rss_bytes() > before
     assert held
+
+
+def test_a_stage_in_the_background_leaves_the_terminals_line_alone(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    stages = Stages(show=True)
+    with stages.stage("observe", background=True):
+        pass
+    assert "observe" in stages.seconds
+    assert capsys.readouterr().err == ""
+    with stages.stage("export"):
+        pass
+    assert "export" in capsys.readouterr().err

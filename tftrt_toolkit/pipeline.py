@@ -1,6 +1,6 @@
 """The flow of a conversion, written once: which stage follows which, and what travels between.
 
-    freeze -> support -> segment -> assemble -> (run once, observed) -> export -> check
+    freeze -> support -> segment -> assemble -> (run once, observed) | export -> check
 
 A node that the export or the check blames is refused with the reason, and the graph is segmented
 again without it: a bad node costs its own place, never the model. `engines.py` goes on from there.
@@ -27,6 +27,7 @@ from tftrt_toolkit.artifacts import (
     Segmentation,
 )
 from tftrt_toolkit.assemble import ConvertedFunction, EngineAttributes, assemble_function
+from tftrt_toolkit.background import beside
 from tftrt_toolkit.check import verify_segment
 from tftrt_toolkit.errors import InputError, InternalError, error_line
 from tftrt_toolkit.export import ExportError, export_segment
@@ -82,6 +83,9 @@ class _Blame:
     nodes: Mapping[str, Refusal]
 
 
+_Verdicts = dict[tuple[str, tuple[str, ...]], OnnxModel | _Blame]  # by graph and nodes
+
+
 def walk(graph: FrozenGraph) -> Iterator[FrozenGraph]:
     """A graph and, behind it, all bodies that it calls, directly or not."""
     yield graph
@@ -116,7 +120,8 @@ class SignaturePipeline:
         self.graphs = {graph.name: graph for graph in walk(self._frozen.graph)}
         self._guesses = list(guessed_batches(function, settings.options.input_shapes))
         self._refused: Refusals = defaultdict(dict)
-        self._verdicts: dict[tuple[str, tuple[str, ...]], OnnxModel | _Blame] = {}
+        self._exported: _Verdicts = {}
+        self._verdicts: _Verdicts = {}
 
     def refuse(self, segment: Segment, nodes: Sequence[str], refusal: Refusal) -> None:
         """Keep `nodes` of a segment native (all of it, if none is its own); then `run` again."""
@@ -128,7 +133,9 @@ class SignaturePipeline:
         for round_index in range(_MAX_ROUNDS):
             segmentations = self._segment()
             converted = self._assemble(segmentations)
-            records = self._observe(converted)
+            with beside(self._observe, converted) as observed:
+                self._export(converted.segments)
+                records = observed.result()
             blames = self._examine(records)
             if not blames:
                 return ConvertedSignature(
@@ -186,7 +193,7 @@ class SignaturePipeline:
 
     def _observe(self, converted: ConvertedFunction) -> list[Record]:
         """Run the converted function natively; what no run reaches is sampled by itself."""
-        with self._stages.stage("observe", self._key):
+        with self._stages.stage("observe", self._key, background=True):
             records = self._try_batches(converted)
             for record in records:
                 if not record.calls and self._settings.options.check:
@@ -219,24 +226,32 @@ class SignaturePipeline:
             return
         record.samples.append(Sample(inputs, tuple(outputs)))
 
+    def _export(self, segments: Sequence[Segment]) -> None:
+        """Export the segments that are new in this round."""
+        for segment in self._stages.track(segments, "exporting segments"):
+            key = _key(segment)
+            if key in self._exported:
+                continue
+            try:
+                with self._stages.stage("export", segment.name):
+                    self._exported[key] = export_segment(self.graphs[segment.graph], segment)
+            except ExportError as error:
+                refusal = Refusal("export", error.reason)
+                nodes = dict.fromkeys(error.nodes, refusal)
+                self._exported[key] = _blame(segment, nodes, refusal)
+
     def _examine(self, records: Sequence[Record]) -> list[_Blame]:
-        """Export and check the segments that are new in this round."""
+        """Check the segments that are new in this round."""
         for record in self._stages.track(records, "checking segments"):
             key = _key(record.segment)
             if key not in self._verdicts:
-                self._verdicts[key] = self._verdict(record)
+                self._verdicts[key] = self._verdict(record, self._exported[key])
         verdicts = (self._verdicts[_key(record.segment)] for record in records)
         return [verdict for verdict in verdicts if isinstance(verdict, _Blame)]
 
-    def _verdict(self, record: Record) -> OnnxModel | _Blame:
+    def _verdict(self, record: Record, onnx: OnnxModel | _Blame) -> OnnxModel | _Blame:
         segment, graph = record.segment, self.graphs[record.segment.graph]
-        try:
-            with self._stages.stage("export", segment.name):
-                onnx = export_segment(graph, segment)
-        except ExportError as error:
-            refusal = Refusal("export", error.reason)
-            return _blame(segment, dict.fromkeys(error.nodes, refusal), refusal)
-        if not self._settings.options.check:
+        if isinstance(onnx, _Blame) or not self._settings.options.check:
             return onnx
         if not record.samples:
             reason = "its ONNX can't be checked: no run reaches it, and made-up inputs fail"

@@ -19,7 +19,8 @@ class Stages:
 
     With `show` the stage at work is a live line on a terminal, a plain line of stderr elsewhere;
     without it, each stage is one log line at level INFO.
-    `seconds` adds up the time of each stage, in the order of first entry.
+    `seconds` adds up the time of each stage, in the order of first entry. Stages that run beside
+    another one count in full: the sum may pass the whole time.
     """
 
     def __init__(self, show: bool = False) -> None:
@@ -27,12 +28,15 @@ class Stages:
         self._show = show
 
     @contextlib.contextmanager
-    def stage(self, name: str, detail: str = "") -> Iterator[None]:
-        """Time what runs inside under `name`; `detail` is shown beside it."""
+    def stage(self, name: str, detail: str = "", *, background: bool = False) -> Iterator[None]:
+        """Time what runs inside under `name`; `detail` is shown beside it.
+
+        background: another stage is at work, and has the terminal's line.
+        """
         label = f"{name}: {detail}" if detail else name
         start = time.perf_counter()
         try:
-            with self._line(label):
+            with self._line(label, live=not background):
                 yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
@@ -49,11 +53,11 @@ class Stages:
         yield from track(items, description=label, total=total, console=console, transient=True)
 
     @contextlib.contextmanager
-    def _line(self, label: str) -> Iterator[None]:
+    def _line(self, label: str, live: bool) -> Iterator[None]:
         if self._show and sys.stderr.isatty():
             from rich.console import Console
 
-            with Console(stderr=True).status(label):
+            with Console(stderr=True).status(label) if live else contextlib.nullcontext():
                 yield
             return
         if self._show:
