@@ -1,14 +1,13 @@
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2, runtime, targets
+from tests.cli.processes import run, script
+from tests.digits import MODEL, save_several_engines
+from tftrt_toolkit import ShapeRange, runtime, targets
 from tftrt_toolkit.artifacts import SegmentAsset, ShapeProfile
 from tftrt_toolkit.asset import AssetFile, write_asset
 from tftrt_toolkit.engine import BuildConfig
@@ -16,28 +15,12 @@ from tftrt_toolkit.errors import InvalidArgumentError, ModelError
 from tftrt_toolkit.inspection import engine_assets
 from tftrt_toolkit.targets import add_plans
 
-ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "saved_models" / "digits_cnn"
-
 pytest.importorskip("tensorrt_rtx")
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("targets") / "converted"
-    converter = TrtGraphConverterV2(
-        str(MODEL),
-        use_dynamic_shape=True,
-        options=ToolkitOptions(
-            engine="tensorrt_rtx",
-            compute_capabilities=["8.9"],
-            native_ops=["MaxPool"],
-            input_shapes={"image": ShapeRange((1, 8, 8, 1), (4, 8, 8, 1), (8, 8, 8, 1))},
-        ),
-    )
-    converter.convert()
-    converter.save(str(directory))
-    return directory
+    return save_several_engines(tmp_path_factory.mktemp("targets") / "converted")
 
 
 @pytest.fixture
@@ -113,19 +96,12 @@ def test_a_segment_without_shapes_is_refused_before_any_build(model):
     ("converted", "code", "message"), [(True, 0, "saved "), (False, 1, "error: ")]
 )
 def test_the_command(model, converted, code, message):
-    result = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "scripts" / "build_engines.py"),
-            f"--saved_model_dir={model if converted else MODEL}",
-            "--engine=tensorrt_rtx",
-            "--compute_capabilities=12.0",
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
-        timeout=300,
+    result = run(
+        script("build_engines"),
+        f"--saved_model_dir={model if converted else MODEL}",
+        "--engine=tensorrt_rtx",
+        "--compute_capabilities=12.0",
     )
     assert result.returncode == code, result.stderr
-    assert result.stderr.strip().splitlines()[-1].startswith(message)
+    assert result.last_line.startswith(message)
     assert ("for 12.0" in result.stdout) == converted

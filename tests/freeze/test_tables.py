@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.freeze.frozen import ops
 from tftrt_toolkit.freeze import freeze_function
 
 
@@ -13,6 +14,17 @@ def shape_of_lookup(table, spec):
     frozen = freeze_function(serve.get_concrete_function(), "serve")
     (name,) = [node.name for node in frozen.graph.graph_def.node if "LookupTableFind" in node.op]
     return frozen.graph.tensors[f"{name}:0"].shape
+
+
+def test_a_table_stays_a_capture():
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(["a", "b"], [10, 20]), default_value=-1
+    )
+    words = tf.TensorSpec([None], tf.string)
+    serve = tf.function(lambda words: table.lookup(words)).get_concrete_function(words)
+    frozen = freeze_function(serve, "main")
+    assert "LookupTableFindV2" in ops(frozen.graph)
+    assert any(capture is table.resource_handle for capture in frozen.captures.values())
 
 
 def scalars():

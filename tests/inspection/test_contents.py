@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from tests.inspection.conftest import MODEL
+from tests.digits import MODEL
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError
 from tftrt_toolkit.inspection import condensed_graphs, describe, draw, engine_assets, to_text
 from tftrt_toolkit.saved_model import read_saved_model

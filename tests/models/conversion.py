@@ -10,14 +10,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from benchmarks import measure
 from tests.models import zoo
+from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
 
 ROOT = Path(__file__).parents[2]
 SIZES = ("min", "opt", "max")
@@ -25,26 +27,36 @@ SIZES = ("min", "opt", "max")
 COMPUTE_CAPABILITIES = ("8.9",)
 
 
-def convert(name: str, precision: str, saved: Path, converted: Path) -> dict[str, Any]:
-    """Convert and save; what became engines, what didn't and why, and what it took."""
-    from tftrt_toolkit import TrtGraphConverterV2
-    from tftrt_toolkit.params import ToolkitOptions
-
+def new_converter(
+    name: str, precision: str, saved: Path, capabilities: tuple[str, ...], **options: Any
+) -> TrtGraphConverterV2:
+    """For plans of TensorRT-RTX and the model's own shapes, as far as it tells them."""
     model = zoo.MODELS[name]
-    start = time.monotonic()
-    converter = TrtGraphConverterV2(
+    return TrtGraphConverterV2(
         input_saved_model_dir=str(saved),
         use_dynamic_shape=model.dynamic,
         precision_mode=precision,
         options=ToolkitOptions(
             engine="tensorrt_rtx",
-            compute_capabilities=COMPUTE_CAPABILITIES,
+            compute_capabilities=capabilities,
             input_shapes={} if model.realistic else model.shapes,
+            **options,
         ),
     )
+
+
+def inputs_of_all_sizes(name: str) -> Iterator[dict[str, np.ndarray]]:
+    """A batch of each of the model's sizes."""
+    return (zoo.MODELS[name].inputs(size=size) for size in SIZES)
+
+
+def convert(name: str, precision: str, saved: Path, converted: Path) -> dict[str, Any]:
+    """Convert and save; what became engines, what didn't and why, and what it took."""
+    start = time.monotonic()
+    converter = new_converter(name, precision, saved, COMPUTE_CAPABILITIES)
     converter.convert()
-    if model.realistic:
-        converter.build(lambda: (model.inputs(size=size) for size in SIZES))
+    if zoo.MODELS[name].realistic:
+        converter.build(lambda: inputs_of_all_sizes(name))
     converter.save(str(converted))
     report = converter.report()
     return {
@@ -81,10 +93,6 @@ def compare(name: str, saved: Path, converted: Path) -> dict[str, float]:
 
 
 def _outputs(directory: Path, batches: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    import tensorflow as tf
-
-    import tftrt_toolkit  # noqa: F401 - registers the ops
-
     loaded = tf.saved_model.load(str(directory))
     serve = loaded.signatures["serving_default"]
     return [
@@ -93,8 +101,6 @@ def _outputs(directory: Path, batches: list[dict[str, np.ndarray]]) -> list[dict
 
 
 def _tensors(batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    import tensorflow as tf
-
     return {name: tf.constant(value) for name, value in batch.items()}
 
 

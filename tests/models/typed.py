@@ -5,18 +5,16 @@ python -m tests.models.typed NAME SAVED RECORD.json
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tests.models import zoo
-from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
+from tests.models.conversion import inputs_of_all_sizes, new_converter
 from tftrt_toolkit.engine import BuildConfig, build_plans
 
 PRECISIONS = ("FP16", "BF16", "INT8", "FP8")
@@ -31,25 +29,11 @@ def convert(name: str, precision: str, saved: Path) -> dict[str, Any]:
     Where TensorRT-RTX's plans keep convolutions in FP16, the ONNX that has them quantized is built
     too: `whole` counts these segments.
     """
-    model = zoo.MODELS[name]
-
-    def inputs() -> Iterator[dict[str, np.ndarray]]:
-        yield from (model.inputs(size=size) for size in ("min", "opt", "max"))
-
+    inputs = functools.partial(inputs_of_all_sizes, name)
     start = time.monotonic()
-    converter = TrtGraphConverterV2(
-        input_saved_model_dir=str(saved),
-        use_dynamic_shape=model.dynamic,
-        precision_mode=precision,
-        options=ToolkitOptions(
-            engine="tensorrt_rtx",
-            compute_capabilities=COMPUTE_CAPABILITIES,
-            input_shapes={} if model.realistic else model.shapes,
-            report_kernels=True,
-        ),
-    )
+    converter = new_converter(name, precision, saved, COMPUTE_CAPABILITIES, report_kernels=True)
     converter.convert(calibration_input_fn=inputs)
-    if model.realistic:
+    if zoo.MODELS[name].realistic:
         converter.build(inputs)
     for engine in converter._conversion.engines.engines:
         if engine.plan_islands:  # what TensorRT 10 and 11 would build from
