@@ -6,8 +6,8 @@ A chain of cheap ops is timed with and without an engine behind each: one that d
 one without an executor, whose native function is one such op.
 
 Then a call of a function from Python is timed that reads many variables: as it is, with all of it
-in an engine that does nothing, and in one without an executor. An engine is handed each variable's
-handle, for its native function.
+in an engine that does nothing, and in one without an executor. As in a saved model, the engine's
+resource keeps the variables for the native function.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from tftrt_toolkit import runtime
+from tftrt_toolkit.assemble.engine_variables import IN_RESOURCE
 from tftrt_toolkit.runtime import ops
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.executor import CallInfo, Prepared, install
@@ -52,17 +53,26 @@ class Noop:
         pass
 
 
-def engine(x: tf.Tensor, resource: str, segment: Any, handles: Any = ()) -> tf.Tensor:
+def engine(x: tf.Tensor, resource: str, segment: Any, handle: Any = None) -> tf.Tensor:
+    """An engine; `handle` is of the resource that keeps its variables, if it has any."""
+    in_resource = tf.compat.v1.AttrValue(b=handle is not None)
+    with tf.compat.v1.get_default_graph()._attr_scope({IN_RESOURCE: in_resource}):
+        return engine_op([x] if handle is None else [x, handle], x.shape, resource, segment)
+
+
+def engine_op(
+    inputs: list[tf.Tensor], shape: tf.TensorShape, resource: str, segment: Any
+) -> tf.Tensor:
     (output,) = ops.trt_engine_op(
-        in_tensor=[x, *handles],
+        in_tensor=inputs,
         serialized_segment="",
         OutT=[tf.float32],
         workspace_size_bytes=1,
         precision_mode="FP32",
         segment_func=segment,
         segment_funcdef_name=resource,
-        input_shapes=[x.shape],
-        output_shapes=[x.shape],
+        input_shapes=[shape],
+        output_shapes=[shape],
     )
     return output
 
@@ -117,10 +127,12 @@ def readers() -> dict[str, Function]:
 
     def converted(kind: str) -> Any:
         resource = resource_of(kind)
+        handle = ops.create_trt_resource_handle(resource_name=resource)
+        ops.set_trt_engine_variables(handle, [one.handle for one in variables])
 
         @tf.function(input_signature=[tf.TensorSpec([None, 2])], autograph=False)
         def run(x: tf.Tensor) -> tf.Tensor:
-            return engine(x, resource, segment, [one.handle for one in variables])
+            return engine(x, resource, segment, handle)
 
         return run.get_concrete_function()
 

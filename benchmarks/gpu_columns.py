@@ -151,14 +151,7 @@ class Columns:
 
     def measure(self, subject: Subject, batch: int) -> dict[str, Any]:
         """Milliseconds a call, differences and failures, by column."""
-        arrays = with_batch(self._zoo.inputs(size="opt"), batch)
-        with tf.device(self._gpu):
-            inputs = {name: tf.identity(tf.constant(value)) for name, value in arrays.items()}
-        with tf.device("/CPU:0"):
-            outputs = self._on_cpu.signatures["serving_default"](
-                **{name: tf.constant(value) for name, value in arrays.items()}
-            )
-        reference = {name: value.numpy() for name, value in outputs.items()}
+        arrays, inputs, reference = self._inputs(batch)
         timing = Timing(self._rounds, self._least)
 
         def column(name: str, function: Any) -> None:
@@ -199,6 +192,45 @@ class Columns:
             "failures": timing.failures,
             "seconds": {"convert": round(subject.seconds, 1), "tune": round(seconds, 1)},
         }
+
+    def deviations(self, subject: Subject, batch: int) -> tuple[dict[str, float], dict[str, str]]:
+        """Differences from TensorFlow on the CPU, and failures, by column."""
+        _, inputs, reference = self._inputs(batch)
+        found = {
+            "tensorflow": difference(self._original(**inputs), reference),
+            "tensorflow_xla": difference(self._compiled(**inputs), reference),
+        }
+        failures = {}
+        for executor in EXECUTORS:
+            reasons = self._bind(subject, [executor])
+            if not reasons:
+                found[executor] = difference(subject.function(**inputs), reference)
+                reasons = _reasons(subject)
+            if reasons:
+                failures[executor] = "; ".join(reasons)
+        self._bind(subject, ["native"])
+        return found, failures
+
+    def deviation_on_cpu(self, directory: Path, batch: int) -> float:
+        """Of the conversion's typed ONNX in ONNX Runtime on the CPU."""
+        _, inputs, reference = self._inputs(batch)
+        with tf.device("/CPU:0"):
+            model = tftrt_toolkit.load(str(directory), executors=["onnxruntime"])
+            inputs = {name: tf.identity(value) for name, value in inputs.items()}
+            return difference(model.signatures["serving_default"](**inputs), reference)
+
+    def _inputs(
+        self, batch: int
+    ) -> tuple[dict[str, np.ndarray], dict[str, tf.Tensor], dict[str, np.ndarray]]:
+        """Inputs as arrays and on the GPU, and TensorFlow's outputs on the CPU."""
+        arrays = with_batch(self._zoo.inputs(size="opt"), batch)
+        with tf.device(self._gpu):
+            inputs = {name: tf.identity(tf.constant(value)) for name, value in arrays.items()}
+        with tf.device("/CPU:0"):
+            outputs = self._on_cpu.signatures["serving_default"](
+                **{name: tf.constant(value) for name, value in arrays.items()}
+            )
+        return arrays, inputs, {name: value.numpy() for name, value in outputs.items()}
 
     def _bind(self, subject: Subject, executors: list[str] | None) -> list[str]:
         """Returns the reasons why another executor than the first was taken."""

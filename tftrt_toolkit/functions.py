@@ -187,7 +187,7 @@ def function_of_graph(
     for index, argument in enumerate(draft.arguments):
         placeholder = placeholders[argument]
         wanted = signature.input_arg[index].name if signature else argument
-        unique = _unique(wanted, taken)
+        unique = argument_name(wanted, taken)
         function.signature.input_arg.add(name=unique, type=placeholder.attr["dtype"].type)
         if signature:
             for data in signature.input_arg[index].handle_data:
@@ -212,11 +212,11 @@ def function_of_graph(
     results: set[str] = set()
     for index, result in enumerate(draft.results):
         wanted = signature.output_arg[index].name if signature else node_of(result)
-        unique = _unique(wanted, results)
+        unique = argument_name(wanted, results)
         function.signature.output_arg.add(name=unique, type=types[result])
         function.ret[unique] = nested[result]
     for node_name in draft.control_results:
-        unique = _unique(node_name, results)
+        unique = argument_name(node_name, results)
         function.signature.control_output.append(unique)
         function.control_ret[unique] = node_name
     function.signature.name = name
@@ -259,7 +259,7 @@ def _attribute(node: Any, signature: op_def_pb2.OpDef, name: str) -> Any:
     return next(attr.default_value for attr in signature.attr if attr.name == name)
 
 
-def _unique(wanted: str, taken: set[str]) -> str:
+def argument_name(wanted: str, taken: set[str]) -> str:
     """`wanted` as an argument name that FunctionDef allows and that isn't taken yet; marks it."""
     base = re.sub(r"[^a-z0-9_]", "_", wanted.lower())
     base = base if base[:1].isalpha() else f"arg_{base}"

@@ -87,7 +87,9 @@ def change_field(message, field, value, is_map, random_):
         else:
             value[place] = random_.choice(scalar[kind])
     elif type(value) in scalar and random_.random() < 0.8:
-        setattr(message, field.name, random_.choice(scalar[type(value)]))
+        number = random_.choice(scalar[type(value)])
+        if field.enum_type is None or number in field.enum_type.values_by_number:
+            setattr(message, field.name, number)
     else:
         message.ClearField(field.name)
 

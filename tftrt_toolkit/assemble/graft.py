@@ -14,6 +14,7 @@ from tensorflow.python.framework import meta_graph as meta_graphs
 
 from tftrt_toolkit.artifacts import ConvertedFunction
 from tftrt_toolkit.assemble.resources import CHILD, EngineResources
+from tftrt_toolkit.assemble.signatures import signature_call, signature_object
 from tftrt_toolkit.errors import InternalError, ModelError
 from tftrt_toolkit.functions import called_functions
 from tftrt_toolkit.graph import is_control, node_of
@@ -31,12 +32,12 @@ def replace_signature(meta_graph: Any, key: str, converted: ConvertedFunction) -
     in the graph. Inputs, captures and outputs are those of the function replaced.
     """
     objects = meta_graph.object_graph_def
-    signature = _signature_node(objects, key).bare_concrete_function
+    signature = signature_object(objects, key)
     old, new = signature.concrete_function_name, converted.function.function_def
     signature.concrete_function_name = new.signature.name
     saved = objects.concrete_functions[new.signature.name]
     saved.CopyFrom(objects.concrete_functions[old])
-    call = _signature_call(meta_graph, key)
+    call = signature_call(meta_graph, key)
     if call.attr["f"].func.name != old:
         raise ModelError(
             f"signature {key!r} is one function in the model's objects and another in its graph: "
@@ -50,31 +51,6 @@ def replace_signature(meta_graph: Any, key: str, converted: ConvertedFunction) -
     _copy_argument_attributes(replaced, added)
     library.extend(converted.function.graph.as_graph_def().library.function)
     _drop_function(meta_graph, old)
-
-
-def _signature_node(objects: Any, key: str) -> Any:
-    """The object of a signature's function."""
-    found = _child(objects, objects.nodes[0], "signatures")
-    found = found and _child(objects, found, key)
-    if found is None or not found.HasField("bare_concrete_function"):
-        raise ModelError(f"the model's objects have no signature {key!r}: export the model again")
-    return found
-
-
-def _child(objects: Any, parent: Any, name: str) -> Any:
-    matches = [child.node_id for child in parent.children if child.local_name == name]
-    return objects.nodes[matches[0]] if matches else None
-
-
-def _signature_call(meta_graph: Any, key: str) -> Any:
-    """The node in the graph that calls a signature's function."""
-    outputs = {node_of(info.name) for info in meta_graph.signature_def[key].outputs.values()}
-    calls = [node for node in meta_graph.graph_def.node if node.name in outputs]
-    if len(calls) != 1 or "f" not in calls[0].attr:
-        raise ModelError(
-            f"signature {key!r} isn't one call in the model's graph: export the model again"
-        )
-    return calls[0]
 
 
 def _copy_argument_attributes(source: Any, target: Any) -> None:

@@ -17,14 +17,20 @@ from tftrt_toolkit.graph import is_control, node_of, tensor_of
 
 
 def weight_arguments(graph: FrozenGraph, segment: Segment) -> tuple[str, ...]:
-    """Arguments of the graph (variable handles, captured tensors) that the segment's weights read.
+    """Arguments of the graph (captured tensors, variable handles) that the segment's weights read.
 
-    A TRTEngineOp takes them behind the segment's inputs.
+    A TRTEngineOp takes them behind the segment's inputs, handles last.
     """
     needed = {
         node_of(name) for weight in segment.weights for name in graph.weights[weight].reader.input
     }
-    return tuple(argument for argument in graph.arguments if argument in needed)
+    handles = {
+        node.name
+        for node in graph.graph_def.node
+        if node.name in needed and node.attr["dtype"].type == tf.resource.as_datatype_enum
+    }
+    found = (argument for argument in graph.arguments if argument in needed)
+    return tuple(sorted(found, key=handles.__contains__))
 
 
 def native_function(

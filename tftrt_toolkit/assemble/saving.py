@@ -12,6 +12,7 @@ from typing import Any
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from tftrt_toolkit.artifacts import ConvertedFunction, LoadedModel
+from tftrt_toolkit.assemble.engine_variables import keep_variables_in_resources
 from tftrt_toolkit.assemble.graft import (
     add_resources,
     list_assets,
@@ -59,7 +60,8 @@ def save_model(
     saved_model = read_saved_model(model.directory)
     meta_graph = find_meta_graph(saved_model, model.directory, model.tags)
     upgrade_variables(meta_graph)
-    replace = replace_signature if meta_graph.HasField("object_graph_def") else inline_signature
+    has_objects = meta_graph.HasField("object_graph_def")
+    replace = replace_signature if has_objects else inline_signature
     for key, function in converted.items():
         replace(meta_graph, key, function)
     taken = list_assets(meta_graph)
@@ -67,6 +69,9 @@ def save_model(
     if files:
         resources = engine_resources(files, max_cached_engines_count)
         add_resources(meta_graph, resources, secrets.token_hex(4))
+        if has_objects:
+            for key in converted:
+                keep_variables_in_resources(meta_graph, key)
     refresh_op_list(meta_graph)
     with replaced_directory(output_dir) as fresh:
         _copy_files(model.directory, fresh)

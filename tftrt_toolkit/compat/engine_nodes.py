@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorflow.python.framework import op_def_registry
 
+from tftrt_toolkit.assemble.engine_variables import IN_RESOURCE
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.functions import called_functions
 
@@ -79,7 +80,10 @@ def require_native(engines: Iterable[EngineNode], library: Mapping[str, Any]) ->
         signature, attr = function.signature, engine.node.attr
         taken = [argument.type for argument in signature.input_arg]
         given = [argument.type for argument in signature.output_arg]
-        if taken != list(attr["InT"].list.type) or given != list(attr["OutT"].list.type):
+        wanted = list(attr["InT"].list.type)
+        if IN_RESOURCE in attr:  # one resource stands for all variables
+            wanted.extend(wanted[-1:] * (len(taken) - len(wanted)))
+        if taken != wanted or given != list(attr["OutT"].list.type):
             raise ModelError(
                 f"engine {engine.name!r} and its function {engine.function!r} disagree about "
                 "their inputs' or outputs' dtypes: the model is damaged"

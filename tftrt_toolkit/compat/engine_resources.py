@@ -16,6 +16,7 @@ RESOURCE_OPS = frozenset(
     {
         "CreateTRTResourceHandle",
         "InitializeTRTResource",
+        "SetTRTEngineVariables",
         "SerializeTRTResource",
         "GetCalibrationDataOp",
     }

@@ -12,6 +12,7 @@ from typing import Any
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.saved_model import fingerprinting_utils
 
+from tftrt_toolkit.assemble.engine_variables import return_variables
 from tftrt_toolkit.assemble.output import check_output, replaced_directory
 from tftrt_toolkit.compat import engine_nodes
 from tftrt_toolkit.compat.engine_nodes import EngineNode, replace_engines, require_native
@@ -63,6 +64,7 @@ def restore_native(
     names = tuple(engine.name for engine in engines)
     assets: list[str] = []
     for meta_graph in saved_model.meta_graphs:
+        return_variables(meta_graph)
         assets += remove_engine_resources(meta_graph)
         replace_engines(meta_graph.graph_def)
         _refresh_op_list(meta_graph)

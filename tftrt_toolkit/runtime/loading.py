@@ -14,6 +14,7 @@ from tensorflow.python.framework import op_def_registry
 from tftrt_toolkit.errors import RuntimeLoadError
 from tftrt_toolkit.runtime.bridge import CCallbacks, OpLibrary
 from tftrt_toolkit.runtime.library import library_path
+from tftrt_toolkit.runtime.unloading import let_models_go
 from tftrt_toolkit.tensorflow_version import has_stock_converter
 
 # How long a process that exits waits for executors that are in the middle of a call.
@@ -68,6 +69,7 @@ def _load() -> OpLibrary:
         )
     library = OpLibrary(library_path())
     library.set_callbacks(_callbacks)
+    let_models_go()
     atexit.register(_close, library)
     return library
 

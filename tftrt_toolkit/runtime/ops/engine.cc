@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "device_memory.h"
+#include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/profiler/lib/traceme.h"
 #include "tensorflow/core/util/env_var.h"
 
@@ -56,6 +57,10 @@ Engine::Engine(OpKernelConstruction* construction) {
   if (construction->HasAttr("_allow_build_at_runtime")) {
     OP_REQUIRES_OK(construction, construction->GetAttr("_allow_build_at_runtime", &allow_build_));
   }
+  if (construction->HasAttr("_variables_in_resource")) {
+    OP_REQUIRES_OK(construction,
+                   construction->GetAttr("_variables_in_resource", &variables_in_resource_));
+  }
   OP_REQUIRES_OK(construction, tensorflow::ReadBoolFromEnvVar(
                                    "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION",
                                    /*default_val=*/true, &allow_native_));
@@ -78,8 +83,8 @@ Engine::Engine(OpKernelConstruction* construction) {
   slot_ = GetSlot(resource);
   slot_->AddKernel();
   on_gpu_ = construction->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU);
-  native_ = std::make_unique<NativeFunction>(construction, function, /*xla=*/false);
-  xla_ = std::make_unique<NativeFunction>(construction, function, /*xla=*/true);
+  native_ = std::make_unique<NativeFunction>(function, /*xla=*/false);
+  xla_ = std::make_unique<NativeFunction>(function, /*xla=*/true);
 }
 
 Engine::~Engine() {
@@ -250,6 +255,19 @@ absl::Status Engine::GetKernel(OpKernelContext* context, Way way, tensorflow::Op
                      "and no engine of it fits here: convert the original model again"));
   }
   return function(way).Get(context->function_library(), kernel);
+}
+
+absl::Status Engine::GetVariables(OpKernelContext* context,
+                                  std::shared_ptr<const Handles>* variables) const {
+  if (!variables_in_resource_) return absl::OkStatus();
+  tensorflow::ResourceHandle handle;
+  TF_RETURN_IF_ERROR(tensorflow::HandleFromInput(context, context->num_inputs() - 1, &handle));
+  const auto resource = handle.GetResource<EngineResource>();
+  TF_RETURN_IF_ERROR(resource.status());
+  *variables = (*resource)->variables();
+  if (*variables != nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      slot_->resource, " has no variables: the model's initializer wasn't run"));
 }
 
 absl::Status Engine::Finish(OpKernelContext* context, const NativeRun& run, Way way,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "engine_resource.h"
 #include "executor.h"
 #include "native_function.h"
 #include "slots.h"
@@ -37,6 +38,10 @@ class Engine {
   absl::Status GetKernel(tensorflow::OpKernelContext* context, Way way,
                          tensorflow::OpKernel** kernel);
   SchedulingTrial& trial(Way way) { return function(way).trial; }
+
+  // The variables that the native function reads, where a resource keeps them; else null.
+  absl::Status GetVariables(tensorflow::OpKernelContext* context,
+                            std::shared_ptr<const Handles>* variables) const;
 
   // The native function was run: hands its outputs on, counts the call, tells observers of it.
   absl::Status Finish(tensorflow::OpKernelContext* context, const NativeRun& run, Way way,
@@ -81,6 +86,7 @@ class Engine {
   size_t own_inputs_ = 0;
   bool on_gpu_ = false;
   bool has_native_ = true;
+  bool variables_in_resource_ = false;
   bool allow_build_ = true;
   bool allow_native_ = true;
   std::atomic<bool> has_inline_engine_{false};  // until that was said

@@ -33,7 +33,9 @@ class EngineOnCpu : public tensorflow::AsyncOpKernel {
     if (!found.ok()) return Failed(context, way, start, found, std::move(done));
     auto run = std::make_shared<NativeRun>(context, kernel, Scheduling::kAsStep,
                                            /*may_fail=*/way == Engine::Way::kXla);
-    OP_REQUIRES_OK_ASYNC(context, run->Prepare(), done);
+    std::shared_ptr<const Handles> variables;
+    OP_REQUIRES_OK_ASYNC(context, engine_.GetVariables(context, &variables), done);
+    OP_REQUIRES_OK_ASYNC(context, run->Prepare(variables.get()), done);
     // Stopped by whatever thread finishes the function.
     auto range = std::make_shared<TraceMe>([&] { return engine_.Label(way); });
     NativeRun* r = run.get();
@@ -91,7 +93,9 @@ class EngineOnGpu : public tensorflow::OpKernel {
     SchedulingTrial& trial = engine_.trial(way);
     const Scheduling scheduling = trial.Next();
     NativeRun run(context, kernel, scheduling, /*may_fail=*/way == Engine::Way::kXla);
-    TF_RETURN_IF_ERROR(run.Prepare());
+    std::shared_ptr<const Handles> variables;
+    TF_RETURN_IF_ERROR(engine_.GetVariables(context, &variables));
+    TF_RETURN_IF_ERROR(run.Prepare(variables.get()));
     std::promise<void> finished;
     run.Start([&finished] { finished.set_value(); });
     finished.get_future().wait();

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine_resource.h"
 #include "tensorflow/core/common_runtime/function.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/device.h"
@@ -69,16 +70,8 @@ class NativeFunction {
   using Runtime = tensorflow::FunctionLibraryRuntime;
 
   // xla: compiled by XLA instead of run op by op.
-  NativeFunction(tensorflow::OpKernelConstruction* construction,
-                 tensorflow::NameAttrList function, bool xla)
-      : function_(std::move(function)), xla_(xla) {
-    for (int i = 0; i < construction->num_inputs(); ++i) {
-      inputs_.push_back(construction->input_type(i));
-    }
-    for (int i = 0; i < construction->num_outputs(); ++i) {
-      outputs_.push_back(construction->output_type(i));
-    }
-  }
+  NativeFunction(tensorflow::NameAttrList function, bool xla)
+      : function_(std::move(function)), xla_(xla) {}
 
   // How a run that is waited for is best scheduled.
   SchedulingTrial trial;
@@ -94,7 +87,8 @@ class NativeFunction {
  private:
   absl::Status Make(Runtime* runtime) TF_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto* library = runtime->GetFunctionLibraryDefinition();
-    if (library->Find(function_.name()) == nullptr) {
+    const tensorflow::FunctionDef* definition = library->Find(function_.name());
+    if (definition == nullptr) {
       return absl::NotFoundError(absl::StrCat("segment function ", function_.name(),
                                               " is not in the function library"));
     }
@@ -102,11 +96,12 @@ class NativeFunction {
     node.set_name(function_.name());
     node.set_op("StatefulPartitionedCall");
     node.set_device(runtime->device()->name());
-    for (size_t i = 0; i < inputs_.size(); ++i) node.add_input(absl::StrCat("input:", i));
     auto& attributes = *node.mutable_attr();
     *attributes["f"].mutable_func() = function_;
-    tensorflow::SetAttrValue(inputs_, &attributes["Tin"]);
-    tensorflow::SetAttrValue(outputs_, &attributes["Tout"]);
+    const tensorflow::DataTypeVector inputs = TypesOf(definition->signature().input_arg());
+    for (size_t i = 0; i < inputs.size(); ++i) node.add_input(absl::StrCat("input:", i));
+    tensorflow::SetAttrValue(inputs, &attributes["Tin"]);
+    tensorflow::SetAttrValue(TypesOf(definition->signature().output_arg()), &attributes["Tout"]);
     for (const char* name : {"config", "config_proto", "executor_type"}) attributes[name].set_s("");
     if (xla_) {  // TensorFlow makes a compiling kernel of such a call
       for (const char* name : {"_XlaMustCompile", "_noinline"}) attributes[name].set_b(true);
@@ -115,6 +110,13 @@ class NativeFunction {
     TF_RETURN_IF_ERROR(
         tensorflow::NodeProperties::CreateFromNodeDef(std::move(node), library, &properties));
     return Create(runtime, properties);
+  }
+
+  template <typename Arguments>
+  static tensorflow::DataTypeVector TypesOf(const Arguments& arguments) {
+    tensorflow::DataTypeVector types;
+    for (const auto& argument : arguments) types.push_back(argument.type());
+    return types;
   }
 
   // As the runtime would, if it were willing to when it is another's overlay.
@@ -138,7 +140,6 @@ class NativeFunction {
 
   const tensorflow::NameAttrList function_;
   const bool xla_;
-  tensorflow::DataTypeVector inputs_, outputs_;
   tensorflow::mutex mutex_;
   std::unique_ptr<tensorflow::OpKernel> kernel_ TF_GUARDED_BY(mutex_);
 };
@@ -162,15 +163,19 @@ class NativeRun {
     SetRunner(scheduling);
   }
 
+  // Takes the engine's inputs; if `variables` is given, those instead of the last.
+  //
   // Copies what the call wants in the other memory: a function keeps int32 on the host, a kernel
   // that says nothing of it in device memory.
-  absl::Status Prepare() {
-    const int count = outer_->num_inputs();
-    inputs_.reserve(count);
-    for (int i = 0; i < count; ++i) {
-      inputs_.push_back(outer_->input(i));
+  absl::Status Prepare(const Handles* variables) {
+    const int own = outer_->num_inputs() - (variables != nullptr ? 1 : 0);
+    inputs_.reserve(own + (variables != nullptr ? variables->size() : 0));
+    for (int i = 0; i < own; ++i) inputs_.push_back(outer_->input(i));
+    if (variables != nullptr) inputs_.insert(inputs_.end(), variables->begin(), variables->end());
+    TF_RETURN_IF_ERROR(CheckTypes());
+    for (int i = 0; i < own; ++i) {
       TF_RETURN_IF_ERROR(
-          Move(outer_->input_memory_type(i), kernel_->input_memory_types()[i], &inputs_.back()));
+          Move(outer_->input_memory_type(i), kernel_->input_memory_types()[i], &inputs_[i]));
     }
     for (tensorflow::Tensor& tensor : inputs_) values_.emplace_back(&tensor);
     params_.inputs = values_;
@@ -229,6 +234,18 @@ class NativeRun {
       };
     }
     params_.runner = &runner_;
+  }
+
+  // The function's types are its own; a damaged model's may be others than the engine's.
+  absl::Status CheckTypes() const {
+    tensorflow::DataTypeVector inputs;
+    for (const tensorflow::Tensor& tensor : inputs_) inputs.push_back(tensor.dtype());
+    if (inputs == kernel_->input_types() &&
+        outer_->op_kernel().output_types() == kernel_->output_types()) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat(kernel_->name(), ": the function has other types than the engine"));
   }
 
   // A CPU has one kind of memory, whatever its kernels call it.

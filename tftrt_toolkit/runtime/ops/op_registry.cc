@@ -62,6 +62,14 @@ REGISTER_OP("InitializeTRTResource")
     .SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 
+// Not of stock TF-TRT, whose engines hold constants.
+REGISTER_OP("SetTRTEngineVariables")
+    .Attr("N: int >= 1")
+    .Input("resource_handle: resource")
+    .Input("variables: N * resource")
+    .SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs);
+
 REGISTER_OP("SerializeTRTResource")
     .Attr("delete_resource: bool = false")
     .Attr("save_gpu_specific_engines: bool = true")

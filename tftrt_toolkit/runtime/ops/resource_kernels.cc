@@ -1,4 +1,5 @@
 // The resources that tie a loaded model to its engines.
+#include "engine_resource.h"
 #include "executor.h"
 #include "slots.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -17,32 +18,41 @@ using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 using ::tensorflow::tstring;
 
-// What a handle stands for: a name. Whether an executor is still needed is not told by handles,
-// for TensorFlow's loader keeps some for ever and stock TF-TRT's models keep none, but by kernels.
-class EngineName : public tensorflow::ResourceBase {
- public:
-  explicit EngineName(std::string resource) : resource(std::move(resource)) {}
-  std::string DebugString() const override { return "TRTEngineOp resource " + resource; }
-
-  const std::string resource;
-};
-
+// Gives the same handle at each run: in a session, the initializer's run and the later ones must
+// mean the same resource.
 class CreateResourceHandle : public OpKernel {
  public:
   explicit CreateResourceHandle(OpKernelConstruction* construction) : OpKernel(construction) {
-    OP_REQUIRES_OK(construction, construction->GetAttr("resource_name", &resource_));
+    std::string name;
+    OP_REQUIRES_OK(construction, construction->GetAttr("resource_name", &name));
+    handle_ = ResourceHandle::MakeRefCountingHandle(
+        new EngineResource(std::move(name)), construction->device()->attributes().name());
   }
   void Compute(OpKernelContext* context) override {
     Tensor* output = nullptr;
     tensorflow::AllocatorAttributes host;
     host.set_on_host(true);
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({}), &output, host));
-    output->scalar<ResourceHandle>()() = ResourceHandle::MakeRefCountingHandle(
-        new EngineName(resource_), context->device()->attributes().name());
+    output->scalar<ResourceHandle>()() = handle_;
   }
 
  private:
-  std::string resource_;
+  ResourceHandle handle_;
+};
+
+// Gives a segment the variables that its native function reads, in the order of its arguments.
+class SetEngineVariables : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    ResourceHandle handle;
+    OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
+    const auto resource = handle.GetResource<EngineResource>();
+    OP_REQUIRES_OK(context, resource.status());
+    Handles variables;
+    for (int i = 1; i < context->num_inputs(); ++i) variables.push_back(context->input(i));
+    (*resource)->set_variables(std::move(variables));
+  }
 };
 
 class InitializeResource : public OpKernel {
@@ -53,8 +63,8 @@ class InitializeResource : public OpKernel {
   void Compute(OpKernelContext* context) override {
     ResourceHandle handle;
     OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
-    const auto name = handle.GetResource<EngineName>();
-    OP_REQUIRES_OK(context, name.status());
+    const auto resource = handle.GetResource<EngineResource>();
+    OP_REQUIRES_OK(context, resource.status());
     const Tensor& filename = context->input(1);
     OP_REQUIRES(context, tensorflow::TensorShapeUtils::IsScalar(filename.shape()),
                 absl::InvalidArgumentError("filename must be a scalar"));
@@ -62,7 +72,7 @@ class InitializeResource : public OpKernel {
     if (!python || callbacks().initialize == nullptr) return;
     char message[512] = "";
     const int32_t status = callbacks().initialize(
-        (*name)->resource.c_str(), std::string(filename.scalar<tstring>()()).c_str(),
+        (*resource)->name.c_str(), std::string(filename.scalar<tstring>()()).c_str(),
         max_cached_, message, sizeof(message));
     OP_REQUIRES(context, status == kTftrtOk, absl::FailedPreconditionError(message));
   }
@@ -115,6 +125,12 @@ REGISTER_KERNEL_BUILDER(Name("InitializeTRTResource")
                             .HostMemory("resource_handle")
                             .HostMemory("filename"),
                         InitializeResource);
+REGISTER_KERNEL_BUILDER(Name("SetTRTEngineVariables").Device(DEVICE_CPU), SetEngineVariables);
+REGISTER_KERNEL_BUILDER(Name("SetTRTEngineVariables")
+                            .Device(DEVICE_GPU)
+                            .HostMemory("resource_handle")
+                            .HostMemory("variables"),
+                        SetEngineVariables);
 REGISTER_KERNEL_BUILDER(Name("SerializeTRTResource").Device(DEVICE_CPU), SerializeResource);
 REGISTER_KERNEL_BUILDER(
     Name("SerializeTRTResource").Device(DEVICE_GPU).HostMemory("resource_name").HostMemory("filename"),

@@ -1,0 +1,42 @@
+"""Where a TF2 model has a signature: among its objects, its functions, and in its graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.graph import node_of
+
+
+def signature_object(objects: Any, key: str) -> Any:
+    """The SavedBareConcreteFunction of a signature. Raises ModelError if there is none."""
+    found = find_signature_object(objects, key)
+    if found is None:
+        raise ModelError(f"the model's objects have no signature {key!r}: export the model again")
+    return found
+
+
+def find_signature_object(objects: Any, key: str) -> Any:
+    """The SavedBareConcreteFunction of a signature; None if there is none."""
+    found = objects.nodes and child_of(objects, objects.nodes[0], "signatures")
+    found = found and child_of(objects, found, key)
+    if not found or not found.HasField("bare_concrete_function"):
+        return None
+    return found.bare_concrete_function
+
+
+def child_of(objects: Any, parent: Any, name: str) -> Any:
+    """An object's child by its name; None if it has no such child."""
+    matches = [child.node_id for child in parent.children if child.local_name == name]
+    return objects.nodes[matches[0]] if matches else None
+
+
+def signature_call(meta_graph: Any, key: str) -> Any:
+    """The node in the graph that calls a signature's function."""
+    outputs = {node_of(info.name) for info in meta_graph.signature_def[key].outputs.values()}
+    calls = [node for node in meta_graph.graph_def.node if node.name in outputs]
+    if len(calls) != 1 or "f" not in calls[0].attr:
+        raise ModelError(
+            f"signature {key!r} isn't one call in the model's graph: export the model again"
+        )
+    return calls[0]
