@@ -22,8 +22,8 @@ def engine_node(
     Inputs are the segment's, then the captured tensors and handles that its weights are read
     from; `input_shapes` and `output_shapes` list the segment's own, so its length tells the two
     kinds apart. In a saved model the engine's resource stands for the handles
-    (`engine_variables`). `segment_func` is `function` (a FunctionDef), and `segment_funcdef_name` the
-    resource that engines are bound to.
+    (`engine_variables`). `segment_func` is `function` (a FunctionDef), and `segment_funcdef_name`
+    the resource that engines are bound to.
     """
     node = tf.compat.v1.NodeDef(name=segment.name, op="TRTEngineOp")
     node.device = _device(graph, segment)
