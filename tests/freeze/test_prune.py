@@ -1,10 +1,13 @@
+import gc
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.freeze import load_model, signature
-from tftrt_toolkit.freeze.prune import keep_signatures
+from tftrt_toolkit.freeze.prune import Pruned, keep_signatures
 from tftrt_toolkit.saved_model import read_saved_model
 
 ROWS = tf.TensorSpec([None, 4], tf.float32, "rows")
@@ -103,13 +106,14 @@ def test_several_signatures_are_kept(model_dir):
 
 def test_functions_that_nobody_needs_go(meta_graph):
     before = {function.signature.name for function in meta_graph.graph_def.library.function}
-    assert keep_signatures(meta_graph, ["products"])
+    pruned = keep_signatures(meta_graph, ["products"])
     after = {function.signature.name for function in meta_graph.graph_def.library.function}
     assert after < before
+    assert pruned == Pruned(len(before) - len(after), variables=2)
     assert any("traced_save" in name for name in before)
     assert not any("traced_save" in name or "others" in name for name in after)
     assert set(meta_graph.object_graph_def.concrete_functions) <= after
-    assert not keep_signatures(meta_graph, ["products"])
+    assert keep_signatures(meta_graph, ["products"]) == Pruned()
 
 
 def test_slot_variables_go_with_their_variables(meta_graph):
@@ -138,7 +142,7 @@ def test_slot_variables_go_with_their_variables(meta_graph):
 
 def test_an_unknown_signature_changes_nothing(model_dir, meta_graph):
     before = meta_graph.SerializeToString(deterministic=True)
-    assert not keep_signatures(meta_graph, ["products", "predict"])
+    assert keep_signatures(meta_graph, ["products", "predict"]) == Pruned()
     assert meta_graph.SerializeToString(deterministic=True) == before
     with pytest.raises(ModelError, match="it has 'others', 'products', 'words'"):
         signature(load_model(model_dir, keys=["predict"]), "predict")
@@ -151,3 +155,29 @@ def test_a_damaged_checkpoint_is_told_by_the_models_own_path(model_dir, tmp_path
     with pytest.raises(ModelError, match="can't be loaded") as error:
         load_model(copy, keys=["products"])
     assert "tftrt_model_" not in str(error.value)
+
+
+def test_values_that_are_left_in_the_checkpoint_are_no_news(model_dir, monkeypatch):
+    said = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda *words: said.append(words))
+    model = load_model(model_dir, keys=["products"])
+    del model
+    gc.collect()
+    assert said == []
+
+
+def test_a_value_that_the_checkpoint_lacks_is_missed(model_dir, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(model_dir, copy)
+    tf.train.Checkpoint(copies=[tf.Variable(1.0)]).write(str(copy / "variables" / "variables"))
+    with pytest.raises(ModelError, match="no value of variable"):
+        load_model(copy, keys=["products"])
+
+
+def test_a_signature_without_variables_loads(tmp_path):
+    module = tf.Module()
+    module.unused = tf.Variable(1.0)
+    double = tf.function(lambda rows: {"doubled": rows * 2.0}, input_signature=[ROWS])
+    tf.saved_model.save(module, str(tmp_path), {"double": double})
+    function = signature(load_model(tmp_path, keys=["double"]), "double")
+    assert function(rows=tf.ones([1, 4]))["doubled"].numpy().tolist() == [[2.0] * 4]

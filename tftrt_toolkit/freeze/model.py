@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.errors import ModelError
-from tftrt_toolkit.freeze.prune import keep_signatures
+from tftrt_toolkit.freeze.prune import Pruned, keep_signatures
 from tftrt_toolkit.ref_variables import upgrade_variables
 from tftrt_toolkit.saved_model import find_meta_graph, first_line, listed, read_saved_model
 
@@ -34,13 +34,17 @@ def load_model(
     directory = Path(saved_model_dir)
     tags = tuple(tags or (tf.saved_model.SERVING,))
     saved_model = read_saved_model(directory)
+    meta_graph = find_meta_graph(saved_model, directory, tags)
+    upgraded = upgrade_variables(meta_graph)
+    pruned = _prune(saved_model, meta_graph, keys)
     source, scratch = directory, None
-    if _edit(saved_model, find_meta_graph(saved_model, directory, tags), keys):
+    if upgraded or pruned != Pruned():
         scratch = _edited_copy(saved_model, directory)
         source = Path(scratch.name)
-    del saved_model  # not needed, and large where weights are Consts
+    del saved_model, meta_graph  # not needed, and large where weights are Consts
+    options = tf.saved_model.LoadOptions(allow_partial_checkpoint=pruned.variables > 0)
     try:
-        root = tf.saved_model.load(str(source), tags=list(tags))
+        root = tf.saved_model.load(str(source), list(tags), options)
     except (ValueError, KeyError, OSError, RuntimeError, tf.errors.OpError) as error:
         said = first_line(error).replace(str(source), str(directory))
         raise ModelError(f"the SavedModel in {str(directory)!r} can't be loaded: {said}") from error
@@ -48,17 +52,29 @@ def load_model(
         # Functions hold their variables weakly, and may read assets whenever they are called: the
         # model and its files must live as long as any of them.
         function.saved_model = root, scratch
+    if pruned.variables:
+        _check_initialized(directory, root.signatures.values())
     return LoadedModel(directory, tags, root, dict(root.signatures))
 
 
-def _edit(saved_model: Any, meta_graph: Any, keys: Sequence[str] | None) -> bool:
-    """Make a graph quicker to load, or able to be loaded at all; whether it changed."""
-    changed = bool(upgrade_variables(meta_graph))
+def _prune(saved_model: Any, meta_graph: Any, keys: Sequence[str] | None) -> Pruned:
+    """Take out what isn't needed where that is sure to save time."""
     if keys is None or not meta_graph.HasField("object_graph_def"):
-        return changed
+        return Pruned()
     if len(saved_model.meta_graphs) > 1 or saved_model.ByteSize() > _LARGE_GRAPH:
-        return changed
-    return keep_signatures(meta_graph, keys) or changed
+        return Pruned()
+    return keep_signatures(meta_graph, keys)
+
+
+def _check_initialized(directory: Path, functions: Iterable[Any]) -> None:
+    """What the loader doesn't check of a checkpoint that may hold more than the model."""
+    for function in functions:
+        for variable in function.variables:
+            if not variable.is_initialized():
+                raise ModelError(
+                    f"the SavedModel in {str(directory)!r} can't be loaded: its checkpoint has no "
+                    f"value of variable {variable.name!r}: export it again"
+                )
 
 
 def _edited_copy(saved_model: Any, directory: Path) -> tempfile.TemporaryDirectory:

@@ -6,40 +6,48 @@ and creates and reads each variable; Keras exports every variable twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from tftrt_toolkit.functions import called_functions
 
 _SIGNATURES = "signatures"
-# Objects of other kinds (tables, assets, constants, what holds others) stay, and all they need.
-_DROPPED_KINDS = {"variable", "function", "bare_concrete_function"}
+_FUNCTIONS = {"function", "bare_concrete_function"}
 _GRADIENT = "_gradient_op_type"
 
 
-def keep_signatures(meta_graph: Any, keys: Sequence[str]) -> bool:
-    """Edit a TF2 MetaGraphDef, in place, to hold what these signatures need; whether it changed.
+@dataclasses.dataclass(frozen=True)
+class Pruned:
+    """How many functions and variables were taken out."""
+
+    functions: int = 0
+    variables: int = 0
+
+
+def keep_signatures(meta_graph: Any, keys: Sequence[str]) -> Pruned:
+    """Edit a TF2 MetaGraphDef, in place, to hold what these signatures need.
 
     Objects keep their numbers and their paths from the root, by which a checkpoint finds them: one
     that goes becomes an empty object that nothing refers to. Nothing changes where the model lacks
-    one of the signatures.
+    one of the signatures. Variables stay if the signatures need none: the loader refuses a model
+    for which a checkpoint has nothing at all.
     """
     objects = meta_graph.object_graph_def
     wanted = _signature_ids(objects, keys)
     if wanted is None:
-        return False
+        return Pruned()
     library = _Library(meta_graph.graph_def.library)
     needed = _needed(objects, library, [*wanted, *_stateful(objects)])
-    dropped = {
-        index
-        for index, node in enumerate(objects.nodes)
-        if node.WhichOneof("kind") in _DROPPED_KINDS and index not in needed
-    }
+    variables = set(_of_kind(objects, {"variable"}))
+    dropped = set(_of_kind(objects, _FUNCTIONS)) - needed
+    if variables & needed:
+        dropped |= variables - needed
     _drop_objects(objects, dropped)
     kept = library.reachable(_function_names(objects.nodes))
     for name in [name for name in objects.concrete_functions if name not in kept]:
         del objects.concrete_functions[name]
-    return library.keep(kept) or bool(dropped)
+    return Pruned(library.keep(kept), len(variables & dropped))
 
 
 class _Library:
@@ -65,17 +73,17 @@ class _Library:
                     waiting.extend(self._named(node))
         return found
 
-    def keep(self, names: set[str]) -> bool:
-        """Remove all other functions; whether there were any."""
+    def keep(self, names: set[str]) -> int:
+        """Remove all other functions; returns how many there were."""
         kept = [item for name, item in self._functions.items() if name in names]
         gradients = [
             item for item in self._proto.registered_gradients if item.gradient_func in names
         ]
-        changed = len(kept) < len(self._functions)
-        if changed:
+        removed = len(self._functions) - len(kept)
+        if removed:
             smaller = type(self._proto)(function=kept, registered_gradients=gradients)
             self._proto.CopyFrom(smaller)
-        return changed
+        return removed
 
     def _named(self, node: Any) -> Iterator[str]:
         yield node.op
@@ -93,12 +101,21 @@ def _signature_ids(objects: Any, keys: Sequence[str]) -> list[int] | None:
     return [known[key] for key in keys] if known.keys() >= set(keys) else None
 
 
-def _stateful(objects: Any) -> Iterator[int]:
-    """Objects other than variables that have a state, which functions of theirs may restore."""
+def _of_kind(objects: Any, kinds: Set[str]) -> Iterator[int]:
     for index, node in enumerate(objects.nodes):
-        kind = node.WhichOneof("kind")
-        bare = kind == "user_object" and not (node.saveable_objects or node.registered_saver)
-        if kind not in _DROPPED_KINDS and not bare:
+        if node.WhichOneof("kind") in kinds:
+            yield index
+
+
+def _stateful(objects: Any) -> Iterator[int]:
+    """Tables, assets, constants and other objects of a state, which their functions may restore.
+
+    They stay, and all they need; what merely holds others needs none of them.
+    """
+    bare = {"variable", "user_object", *_FUNCTIONS}
+    for index, node in enumerate(objects.nodes):
+        restored = node.HasField("user_object") and (node.saveable_objects or node.registered_saver)
+        if restored or node.WhichOneof("kind") not in bare:
             yield index
 
 
