@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 from absl import logging
 
-from tftrt_toolkit import onnx_model, runtime
+from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import Sample
 from tftrt_toolkit.errors import CalibrationError, InputError, SessionError
 from tftrt_toolkit.inputs import DataSource, InputDirectory, batches, signature_specs
@@ -116,7 +116,7 @@ def from_file(
     model under the segment's name.
     """
     segment = candidate.segment.name
-    digest = onnx_model.content_hash(prepare(candidate.onnx))
+    digest = prepare(candidate.onnx).digest
     for calibration in calibrations.values():
         if calibration.model == digest:
             return SegmentRanges(calibration, FILE)

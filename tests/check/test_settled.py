@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tests.segments import as_arrays, freeze
 from tftrt_toolkit.artifacts import Sample
-from tftrt_toolkit.check import ACCUMULATED_BOUND, verify_segment
+from tftrt_toolkit.check import ACCUMULATED_BOUND, segment_check, verify_segment
 from tftrt_toolkit.check.blame import native_values
 from tftrt_toolkit.check.settled import settled_nodes, shared_differences
 from tftrt_toolkit.export import export_segment
@@ -86,3 +86,31 @@ def test_an_output_that_became_a_constant_is_compared_too():
     values = native_values(graph, part, sample)
     found = shared_differences(export_segment(graph, part), values, [X])
     assert {spec.name for spec in part.outputs} <= found.keys()
+
+
+def scaled(x):
+    for index in range(12):
+        x = tf.nn.relu(tf.multiply(x, tf.constant(2.0 + index)))
+    return {"y": x}
+
+
+@pytest.mark.parametrize(("index", "runs"), [(11, 0), (2, 1)])
+def test_the_model_runs_again_only_where_its_last_nodes_dont_tell(monkeypatch, index, runs):
+    graph, part = freeze(scaled, [tf.TensorSpec([None, 4], tf.float32, name="x")])
+    model = export_segment(graph, part)
+    for tensor in model.proto.graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor)
+        if value == 2.0 + index:  # rounding, as it were, from here to the end
+            tensor.CopyFrom(onnx.numpy_helper.from_array(value * np.float32(1.0004), tensor.name))
+    called = []
+
+    def counted(*arguments):
+        called.append(arguments)
+        return shared_differences(*arguments)
+
+    monkeypatch.setattr(segment_check, "shared_differences", counted)
+    sample = Sample((X,), tuple(as_arrays(scaled(tf.constant(X)))))
+    result = verify_segment(graph, part, model, [sample], export_segment)
+    assert len(called) == runs
+    assert result.passed
+    assert result.bound == ACCUMULATED_BOUND

@@ -30,17 +30,36 @@ def shared_differences(
     moved a transpose, the shapes differ under one name: an infinite difference, as for a wrong
     value. Raises SessionError.
     """
-    names = [name for name in computed_tensors(model) if name in values]
+    return differences(values, run_watched(model, values.keys(), [inputs])[0])
+
+
+def run_watched(
+    model: OnnxModel, wanted: Set[str], batches: Sequence[Sequence[np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """Values of the wanted tensors, outputs or not, for each batch of inputs; those it computes.
+
+    The graph runs as it stands, without ONNX Runtime's fusions, and its weights aren't copied.
+    Raises SessionError.
+    """
+    names = [name for name in computed_tensors(model) if name in wanted]
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     watched = OnnxModel(proto, model.weights)
     session = to_session(watched, weights_as_inputs=True, optimize=False)
-    actual = run_session(session, watched, inputs)
+    runs = (run_session(session, watched, inputs) for inputs in batches)
+    return [dict(zip(names, arrays, strict=True)) for arrays in runs]
+
+
+def differences(
+    expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray]
+) -> dict[str, Difference]:
+    """The difference of each tensor that both know."""
     return {
-        name: difference(name, values[name], value)
-        for name, value in zip(names, actual, strict=True)
+        name: difference(name, expected[name], value)
+        for name, value in actual.items()
+        if name in expected
     }
 
 
@@ -70,11 +89,15 @@ def settled_nodes(
 def tensors_around(graph: FrozenGraph, segment: Segment, settled: Set[str]) -> set[str]:
     """Names of all tensors that the segment's other nodes take and yield, constants left out."""
     left = set(segment.nodes) - settled
-    fixed = set(segment.weights) | {
-        node.name for node in graph.graph_def.node if node.op == "Const"
-    }
+    fixed = constant_nodes(graph, segment)
     taken = (
         name for node in graph.graph_def.node if node.name in left for name in data_inputs(node)
     )
     around = {*taken, *(name for name in graph.tensors if node_of(name) in left)}
     return {name for name in around if node_of(name) not in fixed}
+
+
+def constant_nodes(graph: FrozenGraph, segment: Segment) -> set[str]:
+    """Names of the segment's constants and weights."""
+    constants = {node.name for node in graph.graph_def.node if node.op == "Const"}
+    return constants.intersection(segment.nodes).union(segment.weights)

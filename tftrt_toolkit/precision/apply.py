@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import TensorProto
 
-from tftrt_toolkit import onnx_model
 from tftrt_toolkit.artifacts import Island, OnnxModel, TypedOnnx
 from tftrt_toolkit.errors import CalibrationError, InvalidArgumentError
 from tftrt_toolkit.params import TrtPrecisionMode
@@ -77,11 +76,11 @@ def apply_precision(
     options = options or PrecisionOptions()
     if name == "FP32":
         return TypedOnnx(model, name)
-    model = prepare(model)
+    prepared = prepare(model)
     if calibration is not None:
-        calibration.check_model(onnx_model.content_hash(model))
+        calibration.check_model(prepared.digest)
     rest = options.rest if name in (*QUANTIZED, "INT4") else name
-    graph = Graph(model)
+    graph = Graph(prepared)
     # Nodes are told apart by identity from here on, and a new opset makes them anew.
     graph.require_opset(max(OPSET.get(name, 0), OPSET.get(rest, 0)))
     pairs, islands = _quantize(graph, name, calibration, options)

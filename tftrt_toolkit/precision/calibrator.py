@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from tftrt_toolkit import onnx_model
 from tftrt_toolkit.artifacts import OnnxModel
+from tftrt_toolkit.background import beside
 from tftrt_toolkit.errors import CalibrationError
 from tftrt_toolkit.precision.calibration import Calibration
 from tftrt_toolkit.precision.graph import Graph
@@ -48,14 +49,16 @@ class Calibrator:
         """Prepare to run `model`.
 
         threads: of one operator; 0: as many as cores. kept_bytes: of the batches in `kept`.
-        few_runs: copy no weights, which makes each run slower.
+        few_runs: copy no weights and fuse no nodes, which makes each run slower.
         """
-        self._model = prepare(model)
-        self._hash = onnx_model.content_hash(self._model)
-        self._inputs = list(self._model.proto.graph.input)
-        observed, self._names, self._counted = _observed(self._model)
-        self._observed = observed
-        self._session = onnx_model.to_session(observed, threads=threads, weights_as_inputs=few_runs)
+        prepared = prepare(model)
+        self._inputs = list(prepared.proto.graph.input)
+        with beside(lambda: prepared.digest) as digest:
+            self._observed, self._names, self._counted = _observed(prepared)
+            self._session = onnx_model.to_session(
+                self._observed, threads=threads, weights_as_inputs=few_runs, optimize=not few_runs
+            )
+        self._hash = digest.result()
         self._statistics: dict[str, TensorStatistics] = {}
         self._batches = 0
         self._samples = 0

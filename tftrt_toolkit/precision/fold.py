@@ -19,7 +19,8 @@ def fold_scales(graph: Graph) -> None:
     """Fold per-channel constants behind convolutions, as long as there are any."""
     for conv in [node for node in graph.nodes if node.op_type == "Conv"]:
         while _fold_next(graph, conv):
-            graph.refresh()
+            pass  # who takes the result of a convolution stays true without a refresh
+    graph.refresh()
 
 
 def _fold_next(graph: Graph, conv: NodeProto) -> bool:
