@@ -10,6 +10,7 @@ import pytest
 from tests.validation import small_models
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError, ValidationError
 from tftrt_toolkit.validation import ValidationOptions, to_text, validate
+from tftrt_toolkit.validation.models import LocalModel
 from tftrt_toolkit.validation.worker import WorkerModel
 
 
@@ -39,6 +40,9 @@ def test_errors_and_the_end_of_the_process(saved):
             model.run("serving_default", {"images": np.zeros((1, 5, 5, 1), np.float32)})
         good = {"images": np.zeros((1, 8, 8, 1), np.float32)}
         assert model.run("serving_default", good)["logits"].shape == (1, 7)
+        nudged = model.run_nudged("serving_default", good, 3)["logits"]
+        expected = LocalModel(saved).run_nudged("serving_default", good, 3)["logits"]
+        assert np.array_equal(nudged, expected)
         os.kill(model._process.pid, signal.SIGKILL)
         with pytest.raises(ValidationError, match="ended with -9"):
             model.run("serving_default", good)

@@ -54,7 +54,7 @@ class SignatureComparison:
     ) -> None:
         """Start with nothing compared."""
         self._key = key
-        self._tolerances = tolerances
+        self._tolerances = dict(tolerances)
         self._classifiers = classifiers
         self._main = main
         self._metrics = {
@@ -87,6 +87,10 @@ class SignatureComparison:
             self._update_metrics(batch.labels, original, converted)
         self._batches += 1
         self._inputs += batch.size
+
+    def set_tolerance(self, output: str, tolerance: Tolerance) -> None:
+        """Judge an output by other limits."""
+        self._tolerances[output] = tolerance
 
     def unstable(self, output: str, text: str) -> None:
         """Note an output that the original itself doesn't repeat: it can't be judged."""

@@ -33,6 +33,9 @@ class Runnable(Protocol):
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """The signature's outputs by name."""
 
+    def run_nudged(self, key: str, inputs: Mapping[str, np.ndarray], seed: int) -> Arrays:
+        """The same with float32 inputs and weights moved to neighbouring floats at random."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
@@ -75,6 +78,35 @@ class LocalModel:
             raise ValidationError(error_line(error)) from error
         self.check()
         return arrays
+
+    def run_nudged(self, key: str, inputs: Mapping[str, np.ndarray], seed: int) -> Arrays:
+        """The same with float32 inputs and weights moved to neighbouring floats at random.
+
+        Of a model that this process didn't load itself, which others may be using, the inputs only.
+        """
+        rng = np.random.default_rng(seed)
+        variables = _float_variables(self.functions[key]) if self.directory else []
+        values = [variable.numpy() for variable in variables]
+        try:
+            for variable, array in zip(variables, values, strict=True):
+                variable.assign(nudged(array, rng))
+            return self.run(key, {name: nudged(array, rng) for name, array in inputs.items()})
+        finally:
+            for variable, array in zip(variables, values, strict=True):
+                variable.assign(array)
+
+
+def nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each value of a float32 array as the next greater or the next smaller float, by chance."""
+    if array.dtype != np.float32:
+        return array
+    towards = np.where(rng.random(array.shape, np.float32) < 0.5, -np.inf, np.inf)
+    return np.nextafter(array, towards.astype(np.float32))
+
+
+def _float_variables(function: Any) -> list[Any]:
+    found = getattr(function, "variables", ())
+    return [one for one in found if one.dtype == tf.float32 and hasattr(one, "numpy")]
 
 
 def load(directory: Path, tags: tuple[str, ...] = ("serve",)) -> Any:

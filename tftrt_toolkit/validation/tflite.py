@@ -20,7 +20,7 @@ from tftrt_toolkit.errors import (
 )
 from tftrt_toolkit.files import replaced_file
 from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
-from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature
+from tftrt_toolkit.validation.models import Arrays, LocalModel, Signature, nudged
 
 SUFFIX = ".tflite"
 PRECISIONS = ("FP32", "FP16", "INT8")
@@ -111,6 +111,11 @@ class TFLiteModel:
             return dict(self._runners[key](**{name: inputs[name] for name in specs}))
         except (ValueError, RuntimeError, TypeError) as error:
             raise ValidationError(error_line(error)) from error
+
+    def run_nudged(self, key: str, inputs: Mapping[str, np.ndarray], seed: int) -> Arrays:
+        """The same with float32 inputs moved to neighbouring floats; weights are in the file."""
+        rng = np.random.default_rng(seed)
+        return self.run(key, {name: nudged(array, rng) for name, array in inputs.items()})
 
 
 def open_model(model: Any, tags: tuple[str, ...] = ("serve",)) -> LocalModel | TFLiteModel:

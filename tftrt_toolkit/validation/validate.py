@@ -34,6 +34,7 @@ from tftrt_toolkit.validation.result import (
     SignatureResult,
     ValidationReport,
 )
+from tftrt_toolkit.validation.rounding import allow_rounding
 from tftrt_toolkit.validation.segments import EMULATION, NATIVE
 from tftrt_toolkit.validation.sources import Batch
 from tftrt_toolkit.validation.tflite import open_model
@@ -243,6 +244,11 @@ class _Validation:
             first += batch.size
         if key not in self._first:
             raise ValidationError(f"signature {key!r} can't be validated: there is no input for it")
+        if self._precision == "FP32":
+            first_inputs = self._first[key].inputs
+            allow_rounding(
+                comparison, self._original, first_inputs, options.tolerances, options.seed
+            )
         return comparison.result()
 
     def _tolerances(self, key: str) -> dict[str, Tolerance]:

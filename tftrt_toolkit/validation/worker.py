@@ -62,10 +62,17 @@ class WorkerModel:
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Outputs by name; `seconds` and `memory` then tell of this call."""
+        return self._request({"key": key}, inputs)
+
+    def run_nudged(self, key: str, inputs: Mapping[str, np.ndarray], seed: int) -> Arrays:
+        """As `LocalModel.run_nudged`."""
+        return self._request({"key": key, "nudged": seed}, inputs)
+
+    def _request(self, request: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Arrays:
         pipe = self._process.stdin
         assert pipe is not None
         try:
-            write_message(pipe, {"key": key}, inputs)
+            write_message(pipe, request, inputs)
         except BrokenPipeError as error:
             raise self._gone() from error
         header, outputs = self._answer()
@@ -157,7 +164,10 @@ def serve(model: Runnable, executed: Mapping[str, str], source: IO[bytes], sink:
             return
         start = time.perf_counter()
         try:
-            outputs = model.run(header["key"], inputs)
+            if "nudged" in header:
+                outputs = model.run_nudged(header["key"], inputs, header["nudged"])
+            else:
+                outputs = model.run(header["key"], inputs)
         except ValidationError as error:
             write_message(sink, {"error": str(error)}, {})
             continue
