@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
+from tftrt_toolkit import asset_writer
 from tftrt_toolkit.artifacts import (
     Island,
     OnnxModel,
@@ -306,3 +307,14 @@ def test_weights_of_several_gigabytes(tmp_path):
     loaded = asset.load_onnx().model.weights["big"]
     assert loaded.shape == big.shape
     assert bytes(asset.read_plan(asset.plans[0])) == b"serialized"
+
+
+def test_a_part_of_many_chunks_is_hashed_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(asset_writer, "_CHUNK", 7)
+    blocks = [bytes(range(20)), np.arange(50, dtype=np.uint8), b"", b"end"]
+    with asset_writer.AssetWriter(tmp_path / "a") as writer:
+        part = writer.add("part", blocks)
+    whole = b"".join(bytes(block) for block in blocks)
+    assert (part.size, part.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
+    with zipfile.ZipFile(tmp_path / "a") as archive:
+        assert archive.read("part") == whole

@@ -8,6 +8,7 @@ import os
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,17 @@ class AssetWriter:
                 _PADDING_ID.to_bytes(2, "little") + padding.to_bytes(2, "little") + bytes(padding)
             )
         digest, size = hashlib.sha256(), 0
-        with self._archive.open(info, "w", force_zip64=True) as member:
-            for block in blocks:
-                view = block.data if isinstance(block, np.ndarray) else memoryview(block)
-                for start in range(0, len(view), _CHUNK):
-                    chunk = view[start : start + _CHUNK]
-                    digest.update(chunk)
-                    member.write(chunk)
-                size += len(view)
+        with (
+            self._archive.open(info, "w", force_zip64=True) as member,
+            ThreadPoolExecutor(1) as other,  # hashes a chunk while it is written
+        ):
+            hashed = other.submit(digest.update, b"")
+            for chunk in _chunks(blocks):
+                hashed.result()
+                hashed = other.submit(digest.update, chunk)
+                member.write(chunk)
+                size += len(chunk)
+            hashed.result()
         self._names.add(name)
         return Part(name, size, digest.hexdigest())
 
@@ -100,6 +104,13 @@ class AssetWriter:
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, last, because it holds the hashes of all others."""
         self.add(MANIFEST, [manifest.to_json()])
+
+
+def _chunks(blocks: Iterable[bytes | np.ndarray]) -> Iterator[memoryview]:
+    for block in blocks:
+        view = block.data if isinstance(block, np.ndarray) else memoryview(block)
+        for start in range(0, len(view), _CHUNK):
+            yield view[start : start + _CHUNK]
 
 
 def _file_blocks(path: Path) -> Iterator[np.ndarray]:

@@ -22,6 +22,7 @@ from tftrt_toolkit.assemble.graft import (
 from tftrt_toolkit.assemble.graft_tf1 import inline_signature
 from tftrt_toolkit.assemble.output import check_output, replaced_directory
 from tftrt_toolkit.assemble.resources import engine_resources
+from tftrt_toolkit.background import beside
 from tftrt_toolkit.errors import InternalError
 from tftrt_toolkit.ref_variables import upgrade_variables
 from tftrt_toolkit.saved_model import find_meta_graph, read_saved_model
@@ -59,25 +60,13 @@ def save_model(
         raise InternalError(f"no segment has the resource {sorted(assets.keys() - known)[0]!r}")
     saved_model = read_saved_model(model.directory)
     meta_graph = find_meta_graph(saved_model, model.directory, model.tags)
-    upgrade_variables(meta_graph)
-    has_objects = meta_graph.HasField("object_graph_def")
-    replace = replace_signature if has_objects else inline_signature
-    for key, function in converted.items():
-        replace(meta_graph, key, function)
     taken = list_assets(meta_graph)
     files = {resource: _asset_name(resource, taken) for resource in assets}
-    if files:
-        resources = engine_resources(files, max_cached_engines_count)
-        add_resources(meta_graph, resources, secrets.token_hex(4))
-        if has_objects:
-            for key in converted:
-                keep_variables_in_resources(meta_graph, key)
-    refresh_op_list(meta_graph)
+    sources = {filename: assets[resource] for resource, filename in files.items()}
     with replaced_directory(output_dir) as fresh:
-        _copy_files(model.directory, fresh)
-        for resource, filename in files.items():
-            (fresh / "assets").mkdir(exist_ok=True)
-            shutil.copyfile(assets[resource], fresh / "assets" / filename)
+        with beside(_copy_files, model.directory, sources, fresh) as copied:
+            _graft(meta_graph, converted, files, max_cached_engines_count)
+        copied.result()
         (fresh / "saved_model.pb").write_bytes(saved_model.SerializeToString(deterministic=True))
         if (model.directory / "fingerprint.pb").exists():
             fingerprinting_utils.write_fingerprint(str(fresh))
@@ -85,6 +74,27 @@ def save_model(
             extra = fresh / "assets.extra"
             extra.mkdir(exist_ok=True)
             (extra / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _graft(
+    meta_graph: Any,
+    converted: Mapping[str, ConvertedFunction],
+    files: Mapping[str, str],
+    max_cached_engines_count: int,
+) -> None:
+    """Put the converted signatures and the engines' resources, whose assets these are, in place."""
+    upgrade_variables(meta_graph)
+    has_objects = meta_graph.HasField("object_graph_def")
+    replace = replace_signature if has_objects else inline_signature
+    for key, function in converted.items():
+        replace(meta_graph, key, function)
+    if files:
+        resources = engine_resources(files, max_cached_engines_count)
+        add_resources(meta_graph, resources, secrets.token_hex(4))
+        if has_objects:
+            for key in converted:
+                keep_variables_in_resources(meta_graph, key)
+    refresh_op_list(meta_graph)
 
 
 def _asset_name(resource: str, taken: set[str]) -> str:
@@ -98,11 +108,14 @@ def _asset_name(resource: str, taken: set[str]) -> str:
     return name
 
 
-def _copy_files(source: Path, target: Path) -> None:
-    """Copy a SavedModel but for the files that are written anew."""
+def _copy_files(source: Path, assets: Mapping[str, Path], target: Path) -> None:
+    """Copy a SavedModel but for the files that are written anew; and more assets, by name."""
     shutil.copytree(
         source,
         target,
         ignore=lambda directory, _: _GRAPH_FILES if Path(directory) == source else (),
         dirs_exist_ok=True,
     )
+    for filename, path in assets.items():
+        (target / "assets").mkdir(exist_ok=True)
+        shutil.copyfile(path, target / "assets" / filename)
