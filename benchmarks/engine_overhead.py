@@ -24,7 +24,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from tftrt_toolkit import runtime
-from tftrt_toolkit.assemble.engine_variables import IN_RESOURCE
+from tftrt_toolkit.functions import VARIABLES_KEPT
 from tftrt_toolkit.runtime import ops
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.executor import CallInfo, Prepared, install
@@ -53,26 +53,17 @@ class Noop:
         pass
 
 
-def engine(x: tf.Tensor, resource: str, segment: Any, handle: Any = None) -> tf.Tensor:
-    """An engine; `handle` is of the resource that keeps its variables, if it has any."""
-    in_resource = tf.compat.v1.AttrValue(b=handle is not None)
-    with tf.compat.v1.get_default_graph()._attr_scope({IN_RESOURCE: in_resource}):
-        return engine_op([x] if handle is None else [x, handle], x.shape, resource, segment)
-
-
-def engine_op(
-    inputs: list[tf.Tensor], shape: tf.TensorShape, resource: str, segment: Any
-) -> tf.Tensor:
+def engine(x: tf.Tensor, resource: str, segment: Any) -> tf.Tensor:
     (output,) = ops.trt_engine_op(
-        in_tensor=inputs,
+        in_tensor=[x],
         serialized_segment="",
         OutT=[tf.float32],
         workspace_size_bytes=1,
         precision_mode="FP32",
         segment_func=segment,
         segment_funcdef_name=resource,
-        input_shapes=[shape],
-        output_shapes=[shape],
+        input_shapes=[x.shape],
+        output_shapes=[x.shape],
     )
     return output
 
@@ -127,12 +118,20 @@ def readers() -> dict[str, Function]:
 
     def converted(kind: str) -> Any:
         resource = resource_of(kind)
-        handle = ops.create_trt_resource_handle(resource_name=resource)
-        ops.set_trt_engine_variables(handle, [one.handle for one in variables])
+        owner = ops.create_trt_resource_handle(resource_name=resource)
+        ops.hold_trt_engine_variables(owner, segment_func=segment)
+        for index, one in enumerate(variables):
+            ops.keep_trt_engine_variable(
+                one.handle, segment_func=segment, index=index, count=len(variables)
+            )
+        function = tf.compat.v1.NameAttrList(name=segment.name)
+        kept = {VARIABLES_KEPT: tf.compat.v1.AttrValue(func=function)}
 
         @tf.function(input_signature=[tf.TensorSpec([None, 2])], autograph=False)
         def run(x: tf.Tensor) -> tf.Tensor:
-            return engine(x, resource, segment, handle)
+            with tf.compat.v1.get_default_graph()._attr_scope(kept), tf.control_dependencies([]):
+                tf.identity(owner)  # they are kept for as long as it is captured
+                return engine(x, resource, segment)
 
         return run.get_concrete_function()
 

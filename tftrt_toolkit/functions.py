@@ -28,6 +28,8 @@ BODY_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "PartitionedCall": ("f",),
     "StatefulPartitionedCall": ("f",),
 }
+# On an engine, the function under whose name its variables are kept; it isn't called through this.
+VARIABLES_KEPT = "_variables_kept"
 
 
 @dataclasses.dataclass
@@ -42,7 +44,9 @@ class Draft:
 
 def called_functions(node: Any) -> Iterator[Any]:
     """NameAttrLists of the functions that a NodeDef names in its attributes, to read or to edit."""
-    for value in node.attr.values():
+    for name, value in node.attr.items():
+        if name == VARIABLES_KEPT:
+            continue
         kind = value.WhichOneof("value")
         if kind == "func":
             yield value.func

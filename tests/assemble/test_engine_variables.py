@@ -75,7 +75,7 @@ def test_a_signature_takes_one_resource_for_each_engine(directory):
     kinds = sorted(tensor.dtype.name for tensor in signature.captured_inputs)
     assert kinds == ["float32", "resource", "resource"]  # the captured tensor isn't a variable
     engines = [op for op in signature.graph.get_operations() if op.type == "TRTEngineOp"]
-    assert [len(op.inputs) for op in engines] == [3, 2]
+    assert [len(op.inputs) for op in engines] == [2, 1]
 
 
 def test_it_gives_what_the_original_gives_under_both_loaders(directory):
@@ -113,6 +113,22 @@ def test_the_variables_go_with_the_model(directory):
     gc.collect()
     assert [handle() for handle in handles] == [None] * 4
     assert functions() is None
+
+
+def test_a_signature_converted_again_outlives_its_model(directory, tmp_path):
+    model = load_model(directory / "converted")
+    frozen = freeze_function(model.signatures["serving_default"], "serving_default")
+    segment = cut(frozen.graph, lambda node: node.op == "TopKV2", "TRTEngineOp_000_002")
+    again = assemble_function(frozen, {frozen.graph.name: [segment]}, EngineAttributes())
+    (resource,) = again.resources.values()
+    assets = {resource: directory / "engine"}
+    save_model(model, {"serving_default": again}, assets, tmp_path / "again")
+    expected = outputs(directory / "model")
+    np.testing.assert_array_equal(again.function(x=X)["y"], expected)
+    del model, frozen, again
+    signature = load(tmp_path / "again").signatures["serving_default"]
+    gc.collect()
+    np.testing.assert_array_equal(signature(x=X)["y"], expected)
 
 
 def test_tensorflow_may_save_it_again(directory, tmp_path):

@@ -1,9 +1,9 @@
-"""Takes variables out of a signature's arguments and gives them to its engines' resources.
+"""Takes variables out of a signature's arguments: its engines' resources keep them.
 
 A function is handed every variable that it reads, at each call, and hands it on to the engine that
 reads it: for a model of some hundred variables that takes longer than a small engine runs. But only
-an engine's native function needs them. So the initializer gives them to the engine's resource once,
-when the model is loaded, and the function takes the resource alone.
+an engine's native function needs them. So the initializer has them kept for it once, when the model
+is loaded, and the signature captures the engine's resource, for as long as which they are kept.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tftrt_toolkit.assemble.signatures import (
     signature_object,
 )
 from tftrt_toolkit.errors import InternalError, ModelError
-from tftrt_toolkit.functions import argument_name
+from tftrt_toolkit.functions import VARIABLES_KEPT, argument_name
 from tftrt_toolkit.graph import is_control, node_of
 
-IN_RESOURCE = "_variables_in_resource"
-_ENGINE, _CREATE, _INITIALIZE, _SET = (
+_ENGINE, _CREATE, _INITIALIZE, _HOLD, _KEEP = (
     "TRTEngineOp",
     "CreateTRTResourceHandle",
     "InitializeTRTResource",
-    "SetTRTEngineVariables",
+    "HoldTRTEngineVariables",
+    "KeepTRTEngineVariable",
 )
 _RESOURCE = tf.resource.as_datatype_enum
 
@@ -94,36 +94,47 @@ class _Function:
 
 @dataclasses.dataclass(frozen=True)
 class _Resource:
-    """An engine's resource."""
+    """An engine's resource, for either loader."""
 
     object_id: int
     tensor: str
     initializer: _Function
 
-    def set_variables(self, variables: Sequence[_Bound]) -> None:
-        """Let the initializer give the resource these variables."""
+    def keep(self, variables: Sequence[_Bound], function: Any) -> None:
+        """Have the initializer keep these variables for a native function (a NameAttrList)."""
         definition = self.initializer.definition
-        (handle,) = (n.input[0] for n in definition.node_def if n.op == _INITIALIZE)
         added = [
             dataclasses.replace(one, argument=f"variable_{index}")
             for index, one in enumerate(variables)
         ]
-        node = definition.node_def.add(name="set_variables", op=_SET)
-        node.input.extend([handle, *(one.argument for one in added)])
-        node.attr["N"].i = len(added)
-        definition.signature.control_output.append(node.name)
-        definition.control_ret[node.name] = node.name
+        handles = [node.input[0] for node in definition.node_def if node.op == _INITIALIZE]
+        definition.node_def.add(name="hold", op=_HOLD, input=handles)
+        for index, one in enumerate(added):
+            inputs = [one.argument, "^hold"]
+            node = definition.node_def.add(name=f"keep_{index}", op=_KEEP, input=inputs)
+            node.attr["index"].i, node.attr["count"].i = index, len(added)
+        for node in definition.node_def:
+            if node.op in (_HOLD, _KEEP):
+                node.attr["segment_func"].func.CopyFrom(function)
+                definition.signature.control_output.append(node.name)
+                definition.control_ret[node.name] = node.name
         self.initializer.capture(added)
 
-    def variables(self) -> list[_Bound]:
-        """Those that the initializer gives the resource."""
+    def function(self) -> Any:
+        """The native function (a NameAttrList) for which variables are kept."""
+        nodes = self.initializer.definition.node_def
+        return next(node.attr["segment_func"].func for node in nodes if node.op == _HOLD)
+
+    def kept(self) -> list[_Bound]:
+        """The variables that the initializer has kept."""
         bound = {one.argument: one for one in self.initializer.captures()}
-        setters = [node for node in self.initializer.definition.node_def if node.op == _SET]
-        return [bound[name] for node in setters for name in node.input[1:] if name in bound]
+        nodes = [node for node in self.initializer.definition.node_def if node.op == _KEEP]
+        nodes.sort(key=lambda node: node.attr["index"].i)
+        return [bound[name] for node in nodes for name in node.input[:1] if name in bound]
 
 
-def keep_variables_in_resources(meta_graph: Any, key: str) -> None:
-    """Give the variables of signature `key` to its engines' resources, in place.
+def keep_variables(meta_graph: Any, key: str) -> None:
+    """Have the resources of signature `key`'s engines keep its variables, in place.
 
     Engines without a resource, and those inside of loops and branches, take theirs as they did.
     """
@@ -131,39 +142,39 @@ def keep_variables_in_resources(meta_graph: Any, key: str) -> None:
     function = _function(meta_graph, signature_object(meta_graph.object_graph_def, key), key)
     captured = {one.argument: one for one in function.captures()}
     taken = function.names()
-    added: list[_Bound] = []
+    owners: list[_Bound] = []
     for node in function.definition.node_def:
-        if node.op != _ENGINE or _is_lifted(node):  # by an earlier conversion
+        resource = resources.get(_resource_of(node)) if node.op == _ENGINE else None
+        if resource is None:
             continue
-        resource = resources.get(_resource_of(node))
-        handles = _handles(node)
-        if resource is None or not handles or not captured.keys() >= set(handles):
-            continue
-        variables = [captured[name] for name in handles]
-        resource.set_variables(variables)
-        argument = argument_name(f"engine_{len(added)}", taken)
-        own = _Bound(argument, resource.object_id, resource.tensor)
-        _replace_handles(node, len(variables), [own.argument])
-        node.attr[IN_RESOURCE].b = True
-        added.append(own)
-    function.capture(added)
+        if not _is_kept(node):
+            handles = _handles(node)
+            if not handles or not captured.keys() >= set(handles):
+                continue
+            resource.keep([captured[name] for name in handles], node.attr["segment_func"].func)
+            _drop_handles(node, len(handles))
+        # An earlier conversion's engine has the name here that the loader gave the function.
+        node.attr[VARIABLES_KEPT].func.CopyFrom(resource.function())
+        argument = argument_name(f"engine_{len(owners)}", taken)
+        owners.append(_Bound(argument, resource.object_id, resource.tensor))
     function.drop_unused_captures()
+    function.capture(owners)
 
 
 def return_variables(meta_graph: Any) -> None:
-    """Undo `keep_variables_in_resources` for all signatures, in place.
+    """Undo `keep_variables` for all signatures, in place.
 
     Raises ModelError if an engine's variables aren't found, as where TensorFlow itself loaded the
     model and saved it again.
     """
-    if not any(map(_is_lifted, _nodes(meta_graph))):
+    if not any(map(_is_kept, _nodes(meta_graph))):
         return
     resources = _resources(meta_graph)
     for key in meta_graph.signature_def:
         bare = find_signature_object(meta_graph.object_graph_def, key)
         if bare is not None:
             _return_to(_function(meta_graph, bare, key), resources)
-    for node in filter(_is_lifted, _nodes(meta_graph)):
+    for node in filter(_is_kept, _nodes(meta_graph)):
         raise ModelError(
             f"the variables of engine {node.name!r} aren't found: use the directory that the "
             "converter wrote, not one that was loaded and saved again"
@@ -175,25 +186,28 @@ def _nodes(meta_graph: Any) -> Iterator[Any]:
         yield from definition.node_def
 
 
-def _is_lifted(node: Any) -> bool:
-    """Whether a node is an engine that takes its variables from its resource."""
-    return node.op == _ENGINE and IN_RESOURCE in node.attr
+def _is_kept(node: Any) -> bool:
+    """Whether a node is an engine whose variables are kept for it."""
+    return node.op == _ENGINE and VARIABLES_KEPT in node.attr
 
 
 def _return_to(function: _Function, resources: Mapping[str, _Resource]) -> None:
     """Hand a function's engines their variables again."""
     taken = function.names()
     for node in function.definition.node_def:
-        resource = resources.get(_resource_of(node)) if _is_lifted(node) else None
+        resource = resources.get(_resource_of(node)) if _is_kept(node) else None
         if resource is None:
             continue
         variables = [
             dataclasses.replace(one, argument=argument_name("variable", taken))
-            for one in resource.variables()
+            for one in resource.kept()
         ]
         function.capture(variables)
-        _replace_handles(node, 1, [one.argument for one in variables])
-        del node.attr[IN_RESOURCE]
+        controls = [name for name in node.input if is_control(name)]
+        tensors = [name for name in node.input if not is_control(name)]
+        node.input[:] = [*tensors, *(one.argument for one in variables), *controls]
+        node.attr["InT"].list.type.extend([_RESOURCE] * len(variables))
+        del node.attr[VARIABLES_KEPT]
     function.drop_unused_captures()
 
 
@@ -211,13 +225,12 @@ def _resource_of(engine: Any) -> str:
     return engine.attr["segment_funcdef_name"].s.decode()
 
 
-def _replace_handles(engine: Any, count: int, handles: Sequence[str]) -> None:
-    """Let an engine take other handles instead of its last `count` inputs."""
+def _drop_handles(engine: Any, count: int) -> None:
+    """Let an engine do without its last `count` inputs."""
     tensors = [name for name in engine.input if not is_control(name)]
     controls = [name for name in engine.input if is_control(name)]
-    engine.input[:] = [*tensors[:-count], *handles, *controls]
-    types = engine.attr["InT"].list.type
-    types[:] = [*types[:-count], *([_RESOURCE] * len(handles))]
+    engine.input[:] = [*tensors[:-count], *controls]
+    del engine.attr["InT"].list.type[-count:]
 
 
 def _function(meta_graph: Any, bare: Any, key: str) -> _Function:
@@ -263,14 +276,13 @@ def _resources(meta_graph: Any) -> dict[str, _Resource]:
 
 
 def _resource_name(meta_graph: Any, item: Any) -> str:
-    """The name that an object's creator gives to an engine's resource; empty for other objects."""
+    """The name of an engine's resource; empty for an object that is none."""
     if not item.HasField("resource"):
         return ""
-    creator = _definition(
-        meta_graph, _traced(meta_graph.object_graph_def, item, "_create_resource")
-    )
-    names = [n.attr["resource_name"].s for n in creator.node_def if n.op == _CREATE]
-    return names[0].decode() if names else ""
+    creator = _traced(meta_graph.object_graph_def, item, "_create_resource")
+    nodes = _definition(meta_graph, creator).node_def
+    names = (node.attr["resource_name"].s.decode() for node in nodes if node.op == _CREATE)
+    return next(names, "")
 
 
 def _traced(objects: Any, item: Any, method: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from tftrt_toolkit.artifacts import ConvertedFunction, LoadedModel
-from tftrt_toolkit.assemble.engine_variables import keep_variables_in_resources
+from tftrt_toolkit.assemble.engine_variables import keep_variables
 from tftrt_toolkit.assemble.graft import (
     add_resources,
     list_assets,
@@ -93,7 +93,7 @@ def _graft(
         add_resources(meta_graph, resources, secrets.token_hex(4))
         if has_objects:
             for key in converted:
-                keep_variables_in_resources(meta_graph, key)
+                keep_variables(meta_graph, key)
     refresh_op_list(meta_graph)
 
 

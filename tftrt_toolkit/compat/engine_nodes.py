@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from tftrt_toolkit.assemble.engine_variables import IN_RESOURCE
 from tftrt_toolkit.errors import ModelError
-from tftrt_toolkit.functions import called_functions
+from tftrt_toolkit.functions import VARIABLES_KEPT, called_functions
 
 OP = "TRTEngineOp"
 # How functions refer to the op's outputs, and to those of a call.
@@ -81,8 +81,8 @@ def require_native(engines: Iterable[EngineNode], library: Mapping[str, Any]) ->
         taken = [argument.type for argument in signature.input_arg]
         given = [argument.type for argument in signature.output_arg]
         wanted = list(attr["InT"].list.type)
-        if IN_RESOURCE in attr:  # one resource stands for all variables
-            wanted.extend(wanted[-1:] * (len(taken) - len(wanted)))
+        if VARIABLES_KEPT in attr:  # they aren't among its inputs
+            wanted.extend([tf.resource.as_datatype_enum] * (len(taken) - len(wanted)))
         if taken != wanted or given != list(attr["OutT"].list.type):
             raise ModelError(
                 f"engine {engine.name!r} and its function {engine.function!r} disagree about "

@@ -16,7 +16,8 @@ RESOURCE_OPS = frozenset(
     {
         "CreateTRTResourceHandle",
         "InitializeTRTResource",
-        "SetTRTEngineVariables",
+        "HoldTRTEngineVariables",
+        "KeepTRTEngineVariable",
         "SerializeTRTResource",
         "GetCalibrationDataOp",
     }

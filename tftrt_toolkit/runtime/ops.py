@@ -1,8 +1,8 @@
 """The ops as Python functions, the wrappers that TensorFlow generates for them.
 
 `trt_engine_op`, `create_trt_resource_handle`, `initialize_trt_resource`, `serialize_trt_resource`,
-`get_calibration_data_op`, and, not of stock TF-TRT, `set_trt_engine_variables`: arguments are the
-op's inputs, then its attributes by name.
+`get_calibration_data_op`, and, not of stock TF-TRT, `hold_trt_engine_variables` and
+`keep_trt_engine_variable`: arguments are the op's inputs, then its attributes by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _NAMES = frozenset(
         "trt_engine_op",
         "create_trt_resource_handle",
         "initialize_trt_resource",
-        "set_trt_engine_variables",
+        "hold_trt_engine_variables",
+        "keep_trt_engine_variable",
         "serialize_trt_resource",
         "get_calibration_data_op",
     }

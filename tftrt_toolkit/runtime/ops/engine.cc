@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "device_memory.h"
-#include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/profiler/lib/traceme.h"
 #include "tensorflow/core/util/env_var.h"
 
@@ -57,9 +56,10 @@ Engine::Engine(OpKernelConstruction* construction) {
   if (construction->HasAttr("_allow_build_at_runtime")) {
     OP_REQUIRES_OK(construction, construction->GetAttr("_allow_build_at_runtime", &allow_build_));
   }
-  if (construction->HasAttr("_variables_in_resource")) {
-    OP_REQUIRES_OK(construction,
-                   construction->GetAttr("_variables_in_resource", &variables_in_resource_));
+  if (construction->HasAttr("_variables_kept")) {
+    tensorflow::NameAttrList keeper;
+    OP_REQUIRES_OK(construction, construction->GetAttr("_variables_kept", &keeper));
+    variables_of_ = keeper.name();
   }
   OP_REQUIRES_OK(construction, tensorflow::ReadBoolFromEnvVar(
                                    "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION",
@@ -257,17 +257,12 @@ absl::Status Engine::GetKernel(OpKernelContext* context, Way way, tensorflow::Op
   return function(way).Get(context->function_library(), kernel);
 }
 
-absl::Status Engine::GetVariables(OpKernelContext* context,
-                                  std::shared_ptr<const Handles>* variables) const {
-  if (!variables_in_resource_) return absl::OkStatus();
-  tensorflow::ResourceHandle handle;
-  TF_RETURN_IF_ERROR(tensorflow::HandleFromInput(context, context->num_inputs() - 1, &handle));
-  const auto resource = handle.GetResource<EngineResource>();
-  TF_RETURN_IF_ERROR(resource.status());
-  *variables = (*resource)->variables();
+absl::Status Engine::GetVariables(std::shared_ptr<const Handles>* variables) const {
+  if (variables_of_.empty()) return absl::OkStatus();
+  *variables = VariablesOf(variables_of_);
   if (*variables != nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      slot_->resource, " has no variables: the model's initializer wasn't run"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(slot_->resource, " has no variables: the model's initializer wasn't run"));
 }
 
 absl::Status Engine::Finish(OpKernelContext* context, const NativeRun& run, Way way,

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "engine_resource.h"
 #include "executor.h"
+#include "kept_variables.h"
 #include "native_function.h"
 #include "slots.h"
 #include "tensor_views.h"
@@ -39,9 +39,8 @@ class Engine {
                          tensorflow::OpKernel** kernel);
   SchedulingTrial& trial(Way way) { return function(way).trial; }
 
-  // The variables that the native function reads, where a resource keeps them; else null.
-  absl::Status GetVariables(tensorflow::OpKernelContext* context,
-                            std::shared_ptr<const Handles>* variables) const;
+  // The variables that the native function reads, where they aren't inputs; else null.
+  absl::Status GetVariables(std::shared_ptr<const Handles>* variables) const;
 
   // The native function was run: hands its outputs on, counts the call, tells observers of it.
   absl::Status Finish(tensorflow::OpKernelContext* context, const NativeRun& run, Way way,
@@ -86,7 +85,7 @@ class Engine {
   size_t own_inputs_ = 0;
   bool on_gpu_ = false;
   bool has_native_ = true;
-  bool variables_in_resource_ = false;
+  std::string variables_of_;  // the name that they are kept under, if they aren't inputs
   bool allow_build_ = true;
   bool allow_native_ = true;
   std::atomic<bool> has_inline_engine_{false};  // until that was said

@@ -34,7 +34,7 @@ class EngineOnCpu : public tensorflow::AsyncOpKernel {
     auto run = std::make_shared<NativeRun>(context, kernel, Scheduling::kAsStep,
                                            /*may_fail=*/way == Engine::Way::kXla);
     std::shared_ptr<const Handles> variables;
-    OP_REQUIRES_OK_ASYNC(context, engine_.GetVariables(context, &variables), done);
+    OP_REQUIRES_OK_ASYNC(context, engine_.GetVariables(&variables), done);
     OP_REQUIRES_OK_ASYNC(context, run->Prepare(variables.get()), done);
     // Stopped by whatever thread finishes the function.
     auto range = std::make_shared<TraceMe>([&] { return engine_.Label(way); });
@@ -94,7 +94,7 @@ class EngineOnGpu : public tensorflow::OpKernel {
     const Scheduling scheduling = trial.Next();
     NativeRun run(context, kernel, scheduling, /*may_fail=*/way == Engine::Way::kXla);
     std::shared_ptr<const Handles> variables;
-    TF_RETURN_IF_ERROR(engine_.GetVariables(context, &variables));
+    TF_RETURN_IF_ERROR(engine_.GetVariables(&variables));
     TF_RETURN_IF_ERROR(run.Prepare(variables.get()));
     std::promise<void> finished;
     run.Start([&finished] { finished.set_value(); });

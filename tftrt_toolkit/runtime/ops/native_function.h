@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine_resource.h"
+#include "kept_variables.h"
 #include "tensorflow/core/common_runtime/function.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/device.h"
@@ -163,12 +163,12 @@ class NativeRun {
     SetRunner(scheduling);
   }
 
-  // Takes the engine's inputs; if `variables` is given, those instead of the last.
+  // Takes the engine's inputs and, if they are given, the variables behind them.
   //
   // Copies what the call wants in the other memory: a function keeps int32 on the host, a kernel
   // that says nothing of it in device memory.
   absl::Status Prepare(const Handles* variables) {
-    const int own = outer_->num_inputs() - (variables != nullptr ? 1 : 0);
+    const int own = outer_->num_inputs();
     inputs_.reserve(own + (variables != nullptr ? variables->size() : 0));
     for (int i = 0; i < own; ++i) inputs_.push_back(outer_->input(i));
     if (variables != nullptr) inputs_.insert(inputs_.end(), variables->begin(), variables->end());

@@ -62,11 +62,19 @@ REGISTER_OP("InitializeTRTResource")
     .SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 
-// Not of stock TF-TRT, whose engines hold constants.
-REGISTER_OP("SetTRTEngineVariables")
-    .Attr("N: int >= 1")
+// Not of stock TF-TRT, whose engines hold constants: for as long as the resource lives, it has the
+// variables of its native function kept, those that the next op gives.
+REGISTER_OP("HoldTRTEngineVariables")
+    .Attr("segment_func: func")
     .Input("resource_handle: resource")
-    .Input("variables: N * resource")
+    .SetIsStateful()
+    .SetShapeFn(tensorflow::shape_inference::NoOutputs);
+
+REGISTER_OP("KeepTRTEngineVariable")
+    .Attr("segment_func: func")
+    .Attr("index: int >= 0")
+    .Attr("count: int >= 1")
+    .Input("variable: resource")
     .SetIsStateful()
     .SetShapeFn(tensorflow::shape_inference::NoOutputs);
 

@@ -1,6 +1,11 @@
 // The resources that tie a loaded model to its engines.
-#include "engine_resource.h"
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
 #include "executor.h"
+#include "kept_variables.h"
 #include "slots.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_handle.h"
@@ -18,8 +23,29 @@ using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 using ::tensorflow::tstring;
 
-// Gives the same handle at each run: in a session, the initializer's run and the later ones must
-// mean the same resource.
+// What a handle stands for: a segment of a loaded model. Its name is the one under which engines
+// are found, and all loads of a model share it. Whether an executor is still needed is not told by
+// handles, for stock TF-TRT's models keep none, but by kernels.
+class EngineResource : public tensorflow::ResourceBase {
+ public:
+  explicit EngineResource(std::string name) : name(std::move(name)) {}
+  std::string DebugString() const override { return "TRTEngineOp resource " + name; }
+
+  // From now on, and for as long as this lives, the variables of its native function may be kept.
+  void Hold(const std::string& function) {
+    auto variables = std::make_unique<KeptVariables>(function);
+    std::lock_guard<std::mutex> lock(mutex_);
+    variables_.swap(variables);
+  }
+
+  const std::string name;
+
+ private:
+  std::mutex mutex_;
+  std::unique_ptr<KeptVariables> variables_;
+};
+
+// Gives the same handle at each run: a session runs it for the initializer and for each call.
 class CreateResourceHandle : public OpKernel {
  public:
   explicit CreateResourceHandle(OpKernelConstruction* construction) : OpKernel(construction) {
@@ -40,19 +66,39 @@ class CreateResourceHandle : public OpKernel {
   ResourceHandle handle_;
 };
 
-// Gives a segment the variables that its native function reads, in the order of its arguments.
-class SetEngineVariables : public OpKernel {
+class HoldEngineVariables : public OpKernel {
  public:
-  using OpKernel::OpKernel;
+  explicit HoldEngineVariables(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("segment_func", &function_));
+  }
   void Compute(OpKernelContext* context) override {
     ResourceHandle handle;
     OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
     const auto resource = handle.GetResource<EngineResource>();
     OP_REQUIRES_OK(context, resource.status());
-    Handles variables;
-    for (int i = 1; i < context->num_inputs(); ++i) variables.push_back(context->input(i));
-    (*resource)->set_variables(std::move(variables));
+    (*resource)->Hold(function_.name());
   }
+
+ private:
+  tensorflow::NameAttrList function_;
+};
+
+// One variable each, for an op's handles must all be of one device.
+class KeepEngineVariable : public OpKernel {
+ public:
+  explicit KeepEngineVariable(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("segment_func", &function_));
+    OP_REQUIRES_OK(construction, construction->GetAttr("index", &index_));
+    OP_REQUIRES_OK(construction, construction->GetAttr("count", &count_));
+  }
+  void Compute(OpKernelContext* context) override {
+    context->SetStatus(KeepVariable(function_.name(), index_, count_, context->input(0)));
+  }
+
+ private:
+  tensorflow::NameAttrList function_;
+  int32_t index_ = 0;
+  int32_t count_ = 0;
 };
 
 class InitializeResource : public OpKernel {
@@ -125,12 +171,13 @@ REGISTER_KERNEL_BUILDER(Name("InitializeTRTResource")
                             .HostMemory("resource_handle")
                             .HostMemory("filename"),
                         InitializeResource);
-REGISTER_KERNEL_BUILDER(Name("SetTRTEngineVariables").Device(DEVICE_CPU), SetEngineVariables);
-REGISTER_KERNEL_BUILDER(Name("SetTRTEngineVariables")
-                            .Device(DEVICE_GPU)
-                            .HostMemory("resource_handle")
-                            .HostMemory("variables"),
-                        SetEngineVariables);
+REGISTER_KERNEL_BUILDER(Name("HoldTRTEngineVariables").Device(DEVICE_CPU), HoldEngineVariables);
+REGISTER_KERNEL_BUILDER(
+    Name("HoldTRTEngineVariables").Device(DEVICE_GPU).HostMemory("resource_handle"),
+    HoldEngineVariables);
+REGISTER_KERNEL_BUILDER(Name("KeepTRTEngineVariable").Device(DEVICE_CPU), KeepEngineVariable);
+REGISTER_KERNEL_BUILDER(
+    Name("KeepTRTEngineVariable").Device(DEVICE_GPU).HostMemory("variable"), KeepEngineVariable);
 REGISTER_KERNEL_BUILDER(Name("SerializeTRTResource").Device(DEVICE_CPU), SerializeResource);
 REGISTER_KERNEL_BUILDER(
     Name("SerializeTRTResource").Device(DEVICE_GPU).HostMemory("resource_name").HostMemory("filename"),
