@@ -259,12 +259,16 @@ class SegmentAsset:
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
-    """A SavedModel in memory. `signatures` are live functions that take keyword arguments."""
+    """A SavedModel in memory. `signatures` are live functions that take keyword arguments.
+
+    notes: sentences of what the user should know of it.
+    """
 
     directory: Path
     tags: tuple[str, ...]
     root: Any  # what tf.saved_model.load returned
     signatures: Mapping[str, Any]  # signature key -> ConcreteFunction
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

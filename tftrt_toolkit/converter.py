@@ -239,9 +239,9 @@ class TrtGraphConverterV2(ConverterBase):
         """All that the conversion did and why, ready for JSON."""
         if not self._conversion.signatures:
             raise RuntimeError("convert() must be called before report()")
-        return self._conversion.report() | (
-            {"validation": self._validation} if self._validation else {}
-        )
+        report = self._conversion.report()
+        report["notes"] += self._model.notes if self._model else ()
+        return report | ({"validation": self._validation} if self._validation else {})
 
     @property
     def calibration_pending(self) -> bool:
@@ -256,4 +256,6 @@ class TrtGraphConverterV2(ConverterBase):
     def _analyze(self) -> None:
         with self._stages.stage("load", str(self._directory)):
             self._model = load_model(self._directory, self._tags, self._keys)
+        for note in self._model.notes:
+            logging.warning("%s", note)
         self._conversion.analyze({key: signature(self._model, key) for key in self._keys})

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tftrt_toolkit.artifacts import LoadedModel
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.freeze.prune import Pruned, keep_signatures
+from tftrt_toolkit.freeze.shared_state import stale_weights
 from tftrt_toolkit.ref_variables import upgrade_variables
 from tftrt_toolkit.saved_model import find_meta_graph, first_line, listed, read_saved_model
 
@@ -35,6 +36,7 @@ def load_model(
     tags = tuple(tags or (tf.saved_model.SERVING,))
     saved_model = read_saved_model(directory)
     meta_graph = find_meta_graph(saved_model, directory, tags)
+    notes = stale_weights(meta_graph, keys) if keys else ()
     upgraded = upgrade_variables(meta_graph)
     pruned = _prune(saved_model, meta_graph, keys)
     source, scratch = directory, None
@@ -54,7 +56,7 @@ def load_model(
         function.saved_model = root, scratch
     if pruned.variables:
         _check_initialized(directory, root.signatures.values())
-    return LoadedModel(directory, tags, root, dict(root.signatures))
+    return LoadedModel(directory, tags, root, dict(root.signatures), notes)
 
 
 def _prune(saved_model: Any, meta_graph: Any, keys: Sequence[str] | None) -> Pruned:
