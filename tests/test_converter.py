@@ -238,6 +238,15 @@ def test_a_model_with_nothing_to_convert(model_dir):
         made.convert()
 
 
+def test_a_model_that_computes_nothing(tmp_path):
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 2], tf.float32, "x")
+    module.serve = tf.function(lambda x: {"y": x}, input_signature=[spec])
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": module.serve})
+    with pytest.raises(ConversionError, match="it computes nothing from its inputs"):
+        converter(tmp_path, options={"input_shapes": {}}).convert()
+
+
 def test_full_conversion_can_be_required(model_dir):
     made = converter(
         model_dir, options={"require_full_conversion": True, "native_ops": ["Softmax"]}

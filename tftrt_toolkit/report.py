@@ -142,9 +142,9 @@ def require_engines(report: Mapping[str, Any], model: str, full: bool) -> None:
     )
     if not report["segments"]:
         dropped = "; ".join(entry["reason"] for entry in report["dropped"][:1])
+        reason = detail or dropped or "it computes nothing from its inputs"
         raise ConversionError(
-            f"{model}: no part of it can become an engine ({detail or dropped}): "
-            "--dry_run lists every reason"
+            f"{model}: no part of it can become an engine ({reason}): --dry_run lists every reason"
         )
     missing = report["total_nodes"] - report["converted_nodes"]
     if missing and full:

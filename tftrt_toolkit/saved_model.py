@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf import message, text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.errors import ModelError, error_line
 
 
 def read_saved_model(directory: Path) -> Any:
@@ -28,7 +28,7 @@ def read_saved_model(directory: Path) -> Any:
         ) from None
     except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(
-            f"the SavedModel in {str(directory)!r} is damaged ({first_line(error)}): "
+            f"the SavedModel in {str(directory)!r} is damaged ({error_line(error)}): "
             "export it again"
         ) from error
 
@@ -58,9 +58,3 @@ def size_on_disk(path: Path) -> int:
 def listed(names: Iterable[str]) -> str:
     """Names for an error message."""
     return ", ".join(repr(name) for name in sorted(names)) or "none"
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -9,11 +9,11 @@ from absl import logging
 
 from tftrt_toolkit.artifacts import Observation, Segment, ShapeProfile
 from tftrt_toolkit.boundary import infer_observations
+from tftrt_toolkit.errors import error_line
 from tftrt_toolkit.inputs import signature_specs
 from tftrt_toolkit.pipeline import ConvertedSignature, observe
 from tftrt_toolkit.profiles import dynamic_profiles, explicit_profile, static_profiles
 from tftrt_toolkit.progress import Stages
-from tftrt_toolkit.saved_model import first_line
 from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.trials import Shapes, make_batch, profile_points
 
@@ -61,7 +61,7 @@ def _run_at(
         try:
             records = observe(signature.converted, [make_batch(specs, point)], max_samples=0)
         except tf.errors.OpError as error:  # strings to decode, ids to look up: build() has them
-            logging.info("%s: made-up inputs fail: %s", signature.key, first_line(error))
+            logging.info("%s: made-up inputs fail: %s", signature.key, error_line(error))
             return {}
         for record in records:
             seen.setdefault(record.segment.name, []).extend(record.observations)

@@ -10,11 +10,11 @@ from typing import Any
 import tensorflow as tf
 
 from tftrt_toolkit.artifacts import LoadedModel
-from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.errors import ModelError, error_line
 from tftrt_toolkit.freeze.prune import Pruned, keep_signatures
 from tftrt_toolkit.freeze.shared_state import stale_weights
 from tftrt_toolkit.ref_variables import upgrade_variables
-from tftrt_toolkit.saved_model import find_meta_graph, first_line, listed, read_saved_model
+from tftrt_toolkit.saved_model import find_meta_graph, listed, read_saved_model
 
 # A graph of more bytes has its weights in it: to write it anew would cost more than it saves.
 _LARGE_GRAPH = 64 << 20
@@ -48,7 +48,7 @@ def load_model(
     try:
         root = tf.saved_model.load(str(source), list(tags), options)
     except (ValueError, KeyError, OSError, RuntimeError, tf.errors.OpError) as error:
-        said = first_line(error).replace(str(source), str(directory))
+        said = error_line(error).replace(str(source), str(directory))
         raise ModelError(f"the SavedModel in {str(directory)!r} can't be loaded: {said}") from error
     for function in root.signatures.values():
         # Functions hold their variables weakly, and may read assets whenever they are called: the
