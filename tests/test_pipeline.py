@@ -1,13 +1,23 @@
 """What later stages blame is refused with its reason, and the rest still converts."""
 
+import threading
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2, engines, pipeline
+from tftrt_toolkit import (
+    ShapeRange,
+    ToolkitOptions,
+    TrtGraphConverterV2,
+    engines,
+    pipeline,
+    typed_segments,
+)
 from tftrt_toolkit.artifacts import Refusal
 from tftrt_toolkit.check import verify_segment
-from tftrt_toolkit.errors import EngineBuildError, ExportError
+from tftrt_toolkit.engine import build_plans
+from tftrt_toolkit.errors import EngineBuildError, ExportError, InvalidArgumentError
 
 INPUT = np.random.default_rng(3).normal(size=(2, 16)).astype(np.float32)
 
@@ -62,6 +72,14 @@ def refused_middle(report):
     return entry["reason"]
 
 
+def blame_middle(graph, segment, onnx, samples, export):
+    result = verify_segment(graph, segment, onnx, samples, export)
+    if not has_middle(segment):
+        return result
+    blamed = {middle(segment): Refusal("check", "its ONNX gives another result")}
+    return type(result)(result.differences, result.bound, blamed, "output y differs")
+
+
 def test_nothing_is_blamed_in_a_sound_model(model_dir):
     report = convert(model_dir)
     assert len(report["segments"]) == 1
@@ -69,14 +87,7 @@ def test_nothing_is_blamed_in_a_sound_model(model_dir):
 
 
 def test_a_node_that_fails_the_check_stays_native(model_dir, monkeypatch):
-    def faulty(graph, segment, onnx, samples, export):
-        result = verify_segment(graph, segment, onnx, samples, export)
-        if not has_middle(segment):
-            return result
-        blamed = {middle(segment): Refusal("check", "its ONNX gives another result")}
-        return type(result)(result.differences, result.bound, blamed, "output y differs")
-
-    monkeypatch.setattr(pipeline, "verify_segment", faulty)
+    monkeypatch.setattr(pipeline, "verify_segment", blame_middle)
     report = convert(model_dir)
     assert len(report["segments"]) == 2
     assert refused_middle(report) == "its ONNX gives another result"
@@ -163,3 +174,79 @@ def test_segments_run_alone_where_no_made_up_input_runs_the_model(tmp_path):
     (candidate,) = signature.candidates
     assert candidate.record.calls == 0
     assert len(candidate.record.samples) == 1
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Names of the segments that were handed to the builder."""
+    calls = []
+
+    def counted(typed, name, *arguments):
+        calls.append(name)
+        return build_plans(typed, name, *arguments)
+
+    monkeypatch.setattr(engines, "build_plans", counted)
+    return calls
+
+
+def test_engines_are_built_beside_the_check(model_dir, monkeypatch):
+    building = threading.Event()
+    threads = []
+
+    def slow(*arguments):
+        threads.append(threading.current_thread())
+        assert building.wait(60)  # for as long as the check runs, engines can be built
+        return verify_segment(*arguments)
+
+    def started(typed, name, *arguments):
+        building.set()
+        return build_plans(typed, name, *arguments)
+
+    monkeypatch.setattr(pipeline, "verify_segment", slow)
+    monkeypatch.setattr(engines, "build_plans", started)
+    report = convert(model_dir)
+    assert [len(one["plans"]) for one in report["segments"]] == [1]
+    assert threading.main_thread() not in threads
+
+
+def test_engines_of_a_segment_that_fails_its_check_are_forgotten(model_dir, built, monkeypatch):
+    monkeypatch.setattr(pipeline, "verify_segment", blame_middle)
+    report = convert(model_dir)
+    assert len(report["segments"]) == 2
+    assert all(one["plans"] for one in report["segments"])
+    assert len(built) == 3  # the whole, then its two halves
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"check": False}, {"max_error": 1.0}],
+)
+def test_without_a_check_to_wait_for_engines_are_built_once(model_dir, built, options):
+    converter = TrtGraphConverterV2(
+        model_dir,
+        use_dynamic_shape=True,
+        options=ToolkitOptions(
+            compute_capabilities=("8.9",),
+            input_shapes={"x": ShapeRange((1, 16), (2, 16), (4, 16))},
+            **options,
+        ),
+    )
+    converter.convert()
+    assert len(built) == 1
+
+
+def test_an_error_met_early_is_raised_once_the_check_has_passed(model_dir, monkeypatch):
+    checked = []
+
+    def watched(*arguments):
+        checked.append(arguments)
+        return verify_segment(*arguments)
+
+    def fail(*_):
+        raise InvalidArgumentError("no such thing")
+
+    monkeypatch.setattr(pipeline, "verify_segment", watched)
+    monkeypatch.setattr(typed_segments.SegmentTyper, "_type", fail)
+    with pytest.raises(InvalidArgumentError, match="no such thing"):
+        convert(model_dir)
+    assert checked

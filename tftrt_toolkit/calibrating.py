@@ -134,7 +134,7 @@ def from_samples(candidate: Candidate) -> SegmentRanges | None:
     if not samples:
         return None
     try:
-        calibrator = Calibrator(candidate.onnx, kept_bytes=0, few_runs=True)
+        calibrator = Calibrator(candidate.onnx, kept_bytes=0, ranges_only=True)
         for sample in samples:
             calibrator.add(sample.inputs)
     except (CalibrationError, SessionError) as error:  # an infinite mask, say, from a native node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tftrt_toolkit import inputs, report
@@ -51,14 +51,17 @@ class Conversion:
                 "them out"
             )
 
-    def analyze(self, functions: Mapping[str, Any]) -> None:
-        """All that builds no engine. functions: signature key -> ConcreteFunction."""
+    def analyze(self, functions: Mapping[str, Any], engine_set: EngineSet | None = None) -> None:
+        """All that builds no engine. functions: signature key -> ConcreteFunction.
+
+        engine_set: may begin on what `prepare` will want of it while segments are checked.
+        """
         first_graph = 0
         for key, function in functions.items():
             flow = SignaturePipeline(
                 key, function, self._settings, self._stages, first_graph, self._attributes()
             )
-            converted = flow.run()
+            converted = _run_with_head_start(flow, engine_set) if engine_set else flow.run()
             first_graph += len(converted.graphs)
             self._flows.append(flow)
             self.signatures.append(converted)
@@ -159,3 +162,17 @@ class Conversion:
             dynamic_shape=self._settings.dynamic_shape,
             profile_strategy=self._settings.strategy,
         )
+
+
+def _run_with_head_start(flow: SignaturePipeline, engine_set: EngineSet) -> ConvertedSignature:
+    """Build engines beside the check. Nearly every check passes; where one doesn't, they go."""
+    started: list[ConvertedSignature] = []
+
+    def start(signature: ConvertedSignature) -> Callable[[], object]:
+        started.append(signature)
+        return engine_set.start(signature)
+
+    converted = flow.run(start)
+    if started and started[0] is not converted:
+        engine_set.forget()
+    return converted

@@ -92,7 +92,7 @@ class TrtGraphConverterV2(ConverterBase):
         self._conversion.check_calibration(calibration_input_fn)
         engine_set = EngineSet(self._settings, self._stages)  # refuses targets before the work
         if not self._conversion.signatures:
-            self._analyze()
+            self._analyze(engine_set if calibration_input_fn is None else None)
         self._conversion.prepare(engine_set, calibration_input_fn)
         return self._conversion.signatures[0].converted.function
 
@@ -253,9 +253,10 @@ class TrtGraphConverterV2(ConverterBase):
     def _converted(self) -> bool:
         return self._conversion.engines is not None
 
-    def _analyze(self) -> None:
+    def _analyze(self, engine_set: EngineSet | None = None) -> None:
         with self._stages.stage("load", str(self._directory)):
             self._model = load_model(self._directory, self._tags, self._keys)
         for note in self._model.notes:
             logging.warning("%s", note)
-        self._conversion.analyze({key: signature(self._model, key) for key in self._keys})
+        functions = {key: signature(self._model, key) for key in self._keys}
+        self._conversion.analyze(functions, engine_set)

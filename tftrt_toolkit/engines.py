@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import logging
@@ -18,12 +18,13 @@ from tftrt_toolkit.asset import AssetFile, write_asset
 from tftrt_toolkit.calibrating import SegmentRanges, data_batches
 from tftrt_toolkit.engine import (
     BuildConfig,
+    Builder,
     KernelReport,
     available_builder,
     build_plans,
     report_kernels,
 )
-from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError
+from tftrt_toolkit.errors import EngineBuildError, MissingDependencyError, ToolkitError
 from tftrt_toolkit.graph import origin_of
 from tftrt_toolkit.inputs import DataSource
 from tftrt_toolkit.manifest import TunedExecutor
@@ -36,6 +37,8 @@ from tftrt_toolkit.trt import Unavailable
 from tftrt_toolkit.tuning import Batch, first_of_each_shape, on_any_machine, tune_function
 from tftrt_toolkit.typed_segments import Key, SegmentTyper, key_of
 
+# The most weights, in bytes, of a signature whose engines are built beside its check.
+_HEAD_START_BYTES = 256 << 20
 # What an engine takes over from the same segment's of an earlier round.
 _FINISHED = ("typed", "plans", "plan_islands", "ranges", "kernels", "sparsity", "refusal", "tuned")
 
@@ -106,8 +109,7 @@ class EngineSet:
             raise MissingDependencyError(
                 f"engine={settings.options.engine!r} can't build here: {self._builder.reason}"
             )
-        self.typer = SegmentTyper(settings, stages)
-        self._finished: dict[Key, Engine] = {}
+        self.forget()
         self._pending: dict[str, DataSource] = {}  # signature key -> calibration data for `build`
 
     @property
@@ -141,7 +143,10 @@ class EngineSet:
         """
         self.engines = []
         for signature in signatures:
-            known = known_observations(signature, self._settings, self._stages)
+            keys = {key_of(candidate.segment) for candidate in signature.candidates}
+            known = {}
+            if calibration_data or keys - self._finished.keys():
+                known = known_observations(signature, self._settings, self._stages)
             for candidate in signature.candidates:
                 resource = signature.converted.resources[candidate.segment.name]
                 self.engines.append(Engine(candidate, resource))
@@ -154,6 +159,51 @@ class EngineSet:
             for engine in self.of(signature):
                 self._complete(engine, known.get(engine.segment.name))
         return [engine for engine in self.engines if engine.refusal]
+
+    def start(self, signature: ConvertedSignature) -> Callable[[], object]:
+        """Type the segments before their check has passed, and return what builds their engines.
+
+        Typing uses all cores as the check does, the builder one: it may run beside the check. All
+        of it is taken over by `prepare`, which also meets an error again that is left out here.
+        """
+        if not self._may_start(signature):
+            return lambda: None
+        try:
+            self.typer.type_signature(signature)
+        except ToolkitError:
+            self.forget()
+            return lambda: None
+        return lambda: self._build_early(signature)
+
+    def _may_start(self, signature: ConvertedSignature) -> bool:
+        """Not where it might be long or large for nothing.
+
+        That is with calibration, with weights of which the check and the builder would both hold
+        copies, and with a builder that times kernels.
+        """
+        options = self._settings.options
+        arrays = (array for one in signature.candidates for array in one.onnx.weights.values())
+        return (
+            isinstance(self._builder, Builder)
+            and self._builder.tensorrt.builds_ahead
+            and options.check
+            and not self._settings.needs_calibration
+            and options.calibration_file is None
+            and options.max_error is None
+            and sum(array.nbytes for array in arrays) <= _HEAD_START_BYTES
+        )
+
+    def _build_early(self, signature: ConvertedSignature) -> None:
+        try:
+            self.prepare([signature])
+        except ToolkitError:
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of all that was typed and built."""
+        self.engines = []
+        self.typer = SegmentTyper(self._settings, self._stages)
+        self._finished: dict[Key, Engine] = {}
 
     def of(self, signature: ConvertedSignature) -> list[Engine]:
         """A signature's engines."""

@@ -78,7 +78,7 @@ def convert_function(
     conversion = Conversion(f"function {function.name!r}", settings, stages)
     conversion.check_calibration(calibration_input_fn)
     engines = EngineSet(settings, stages)
-    conversion.analyze({"function": function})
+    conversion.analyze({"function": function}, engines if calibration_input_fn is None else None)
     conversion.prepare(engines, calibration_input_fn)
     if input_fn is not None:
         conversion.build(input_fn)

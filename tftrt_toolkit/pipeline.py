@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -77,6 +77,9 @@ class ConvertedSignature:
         return {graph.name: graph for graph in walk(self.frozen.graph)}
 
 
+HeadStart = Callable[[ConvertedSignature], Callable[[], object]]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Blame:
     graph: str
@@ -128,24 +131,28 @@ class SignaturePipeline:
         blame = _blame(segment, dict.fromkeys(nodes, refusal), refusal)
         self._refused[blame.graph].update(blame.nodes)
 
-    def run(self) -> ConvertedSignature:
-        """Segment, export and check until every segment that is left agrees with TensorFlow."""
+    def run(self, head_start: HeadStart | None = None) -> ConvertedSignature:
+        """Segment, export and check until every segment that is left agrees with TensorFlow.
+
+        head_start: called before the first check, with what is returned if nothing is blamed; what
+          it returns is called while the check runs.
+        """
         for round_index in range(_MAX_ROUNDS):
             segmentations = self._segment()
             converted = self._assemble(segmentations)
             with beside(self._observe, converted) as observed:
                 self._export(converted.segments)
                 records = observed.result()
-            blames = self._examine(records)
-            if not blames:
-                return ConvertedSignature(
-                    key=self._key,
-                    frozen=self._frozen,
-                    segmentations=segmentations,
-                    converted=converted,
-                    candidates=tuple(self._candidate(record) for record in records),
-                    trial_batches=tuple(self._guesses[:1]),
-                )
+            signature = self._signature(segmentations, converted, records)
+            if signature is None or head_start is None or round_index:
+                blames = self._examine(records)
+            else:
+                meanwhile = head_start(signature)
+                with beside(self._examine, records, True) as examined:
+                    meanwhile()
+                blames = examined.result()
+            if signature is not None and not blames:
+                return signature
             for blame in blames:
                 self._refused[blame.graph].update(blame.nodes)
             logging.info("round %d: %d segments to mend", round_index + 1, len(blames))
@@ -240,33 +247,52 @@ class SignaturePipeline:
                 nodes = dict.fromkeys(error.nodes, refusal)
                 self._exported[key] = _blame(segment, nodes, refusal)
 
-    def _examine(self, records: Sequence[Record]) -> list[_Blame]:
+    def _signature(
+        self,
+        segmentations: Mapping[str, Segmentation],
+        converted: ConvertedFunction,
+        records: Sequence[Record],
+    ) -> ConvertedSignature | None:
+        """What is returned if the check blames nobody; None if the export does."""
+        candidates = []
+        for record in records:
+            onnx = self._exported[_key(record.segment)]
+            if isinstance(onnx, _Blame):
+                return None
+            candidates.append(Candidate(record.segment, onnx, record))
+        return ConvertedSignature(
+            key=self._key,
+            frozen=self._frozen,
+            segmentations=segmentations,
+            converted=converted,
+            candidates=tuple(candidates),
+            trial_batches=tuple(self._guesses[:1]),
+        )
+
+    def _examine(self, records: Sequence[Record], background: bool = False) -> list[_Blame]:
         """Check the segments that are new in this round."""
-        for record in self._stages.track(records, "checking segments"):
+        shown = records if background else self._stages.track(records, "checking segments")
+        for record in shown:
             key = _key(record.segment)
             if key not in self._verdicts:
-                self._verdicts[key] = self._verdict(record, self._exported[key])
+                self._verdicts[key] = self._verdict(record, self._exported[key], background)
         verdicts = (self._verdicts[_key(record.segment)] for record in records)
         return [verdict for verdict in verdicts if isinstance(verdict, _Blame)]
 
-    def _verdict(self, record: Record, onnx: OnnxModel | _Blame) -> OnnxModel | _Blame:
+    def _verdict(
+        self, record: Record, onnx: OnnxModel | _Blame, background: bool
+    ) -> OnnxModel | _Blame:
         segment, graph = record.segment, self.graphs[record.segment.graph]
         if isinstance(onnx, _Blame) or not self._settings.options.check:
             return onnx
         if not record.samples:
             reason = "its ONNX can't be checked: no run reaches it, and made-up inputs fail"
             return _blame(segment, {}, Refusal("unchecked", reason))
-        with self._stages.stage("check", segment.name):
+        with self._stages.stage("check", segment.name, background=background):
             result = verify_segment(graph, segment, onnx, record.samples, export_segment)
         if result.passed:
             return onnx
         return _blame(segment, result.refusals, Refusal("check", result.reason))
-
-    def _candidate(self, record: Record) -> Candidate:
-        onnx = self._verdicts[_key(record.segment)]
-        if isinstance(onnx, _Blame):
-            raise InternalError(f"{record.segment.name} was blamed and is still there")
-        return Candidate(record.segment, onnx, record)
 
 
 def observe(

@@ -44,19 +44,23 @@ class Calibrator:
         threads: int = 0,
         *,
         kept_bytes: int = 32 << 20,
-        few_runs: bool = False,
+        ranges_only: bool = False,
     ) -> None:
         """Prepare to run `model`.
 
         threads: of one operator; 0: as many as cores. kept_bytes: of the batches in `kept`.
-        few_runs: copy no weights and fuse no nodes, which makes each run slower.
+        ranges_only: for few runs that tell what would overflow, and no scales: no histograms are
+          made, no weights copied and no nodes fused, which makes each run slower.
         """
         prepared = prepare(model)
         self._inputs = list(prepared.proto.graph.input)
         with beside(lambda: prepared.digest) as digest:
-            self._observed, self._names, self._counted = _observed(prepared)
+            self._observed, self._names, self._counted = _observed(prepared, not ranges_only)
             self._session = onnx_model.to_session(
-                self._observed, threads=threads, weights_as_inputs=few_runs, optimize=not few_runs
+                self._observed,
+                threads=threads,
+                weights_as_inputs=ranges_only,
+                optimize=not ranges_only,
             )
         self._hash = digest.result()
         self._statistics: dict[str, TensorStatistics] = {}
@@ -123,16 +127,19 @@ def _by_sample(peaks: np.ndarray, drawn: np.ndarray | None, samples: int) -> Ten
     return statistics_of(values, peaks.reshape(rows, -1).max(axis=1, initial=0.0))
 
 
-def _observed(model: OnnxModel) -> tuple[OnnxModel, list[str], list[str]]:
+def _observed(
+    model: OnnxModel, with_histograms: bool = True
+) -> tuple[OnnxModel, list[str], list[str]]:
     """The model with observers for outputs; the tensors measured; those of them also counted.
 
     Behind a tensor comes the greatest |x| of each row, and some of its values, evenly drawn, where
     a histogram is wanted. So no whole tensor leaves ONNX Runtime, which frees each as it goes.
     """
     graph = Graph(model)
-    counted = histogram_tensors(graph)
+    quantizable = histogram_tensors(graph)
     names = [*graph.inputs, *(name for node in graph.nodes for name in node.output)]
-    names = [name for name in names if name in counted or _tells_more(graph, name)]
+    names = [name for name in names if name in quantizable or _tells_more(graph, name)]
+    counted = quantizable if with_histograms else set()
     observers = _Observers(graph)
     ends = {name: observers.add(name, name in counted) for name in names}
     graph.outputs = [peak for peak, _ in ends.values()]
