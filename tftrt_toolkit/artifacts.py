@@ -28,6 +28,11 @@ class TensorSpec:
     dtype: tf.DType
     shape: tf.TensorShape
 
+    def to_json(self) -> dict[str, Any]:
+        """Name, dtype's name, and shape as a list; None for an unknown rank or dimension."""
+        shape = None if self.shape.rank is None else self.shape.as_list()
+        return {"name": self.name, "dtype": self.dtype.name, "shape": shape}
+
 
 @dataclasses.dataclass(frozen=True)
 class Weight:

@@ -81,8 +81,8 @@ class Manifest:
                 self, inputs=(), outputs=()
             )  # TensorFlow's types need their own way
         )
-        content["inputs"] = [_spec_to_json(spec) for spec in self.inputs]
-        content["outputs"] = [_spec_to_json(spec) for spec in self.outputs]
+        content["inputs"] = [spec.to_json() for spec in self.inputs]
+        content["outputs"] = [spec.to_json() for spec in self.outputs]
         return json.dumps({"format": FORMAT, "version": VERSION, **content}, indent=1).encode()
 
     @staticmethod
@@ -118,11 +118,6 @@ def _check_format(content: Mapping[str, Any]) -> None:
             f"its format version is {content.get('version')}, this toolkit reads {VERSION}: "
             "use the toolkit that wrote it, or convert the model again"
         )
-
-
-def _spec_to_json(spec: TensorSpec) -> dict[str, Any]:
-    shape = None if spec.shape.rank is None else spec.shape.as_list()
-    return {"name": spec.name, "dtype": spec.dtype.name, "shape": shape}
 
 
 def _spec_from_json(content: Mapping[str, Any]) -> TensorSpec:

@@ -22,7 +22,6 @@ from tftrt_toolkit.artifacts import (
     Refusal,
     Segment,
     Segmentation,
-    TensorSpec,
 )
 from tftrt_toolkit.calibrating import SegmentRanges
 from tftrt_toolkit.engines import Engine, EngineSet
@@ -177,8 +176,8 @@ def _segment_entry(segment: Segment, engine: Engine | None) -> dict[str, Any]:
         "graph": segment.graph,
         "nodes": list(segment.nodes),
         "op_counts": dict(sorted(segment.op_counts.items())),
-        "inputs": [_spec(spec) for spec in segment.inputs],
-        "outputs": [_spec(spec) for spec in segment.outputs],
+        "inputs": [spec.to_json() for spec in segment.inputs],
+        "outputs": [spec.to_json() for spec in segment.outputs],
         "onnx_bytes": engine.onnx_bytes if engine else None,
         "precision": engine.typed.precision if engine and engine.typed else None,
         "islands": [dataclasses.asdict(one) for one in engine.islands] if engine else [],
@@ -252,8 +251,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _spec(spec: TensorSpec) -> dict[str, Any]:
-    shape = None if spec.shape.rank is None else spec.shape.as_list()
-    return {"name": spec.name, "dtype": spec.dtype.name, "shape": shape}

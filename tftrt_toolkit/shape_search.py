@@ -18,12 +18,6 @@ from tftrt_toolkit.settings import Settings
 from tftrt_toolkit.trials import Shapes, make_batch, profile_points
 
 
-def shapes_are_known(signature: ConvertedSignature, settings: Settings) -> bool:
-    """Whether the signature, or the user's ranges, tell every input's shape."""
-    specs = signature_specs(signature.frozen.function)
-    return profile_points(specs, settings.options.input_shapes) is not None
-
-
 def known_observations(
     signature: ConvertedSignature, settings: Settings, stages: Stages
 ) -> dict[str, list[Observation]]:

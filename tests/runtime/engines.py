@@ -4,6 +4,7 @@ import itertools
 
 import tensorflow as tf
 
+from tftrt_toolkit import runtime
 from tftrt_toolkit.runtime import ops
 
 _unique = itertools.count()
@@ -11,6 +12,11 @@ _unique = itertools.count()
 
 def new_resource():
     return f"TRTEngineOp_000_000@test{next(_unique)}"
+
+
+def stats(resource):
+    """The runtime's counters of one resource."""
+    return next(one for one in runtime.runtime_stats() if one.resource == resource)
 
 
 def engine(inputs, function, resource, name="scope/TRTEngineOp_000_000", **attributes):

@@ -3,7 +3,7 @@ import threading
 import pytest
 import tensorflow as tf
 
-from tests.runtime.engines import double_plus, engine, model_of, new_resource
+from tests.runtime.engines import double_plus, engine, model_of, stats
 from tests.runtime.fake_executor import FakeExecutor
 from tftrt_toolkit import runtime
 from tftrt_toolkit.runtime import bridge
@@ -17,13 +17,6 @@ def device(request):
         pytest.skip("no GPU here")
     with tf.device(request.param):
         yield request.param
-
-
-@pytest.fixture
-def resource():
-    name = new_resource()
-    yield name
-    op_library().unbind(name)
 
 
 @pytest.fixture
@@ -43,10 +36,6 @@ def strict(request, monkeypatch):
 
 def first(outputs):
     return outputs[0].numpy().tolist()
-
-
-def stats(resource):
-    return next(one for one in runtime.runtime_stats() if one.resource == resource)
 
 
 ONES = tf.ones([1, 4])

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from tests.runtime.engines import double_plus, engine, model_of, new_resource
+from tests.runtime.engines import double_plus, engine, model_of, stats
 from tftrt_toolkit import runtime
 from tftrt_toolkit.runtime import bridge
 from tftrt_toolkit.runtime.executor import Prepared, install
@@ -13,17 +13,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="no GPU here"),
 ]
-
-
-@pytest.fixture
-def resource():
-    name = new_resource()
-    yield name
-    op_library().unbind(name)
-
-
-def stats(resource):
-    return next(one for one in runtime.runtime_stats() if one.resource == resource)
 
 
 @pytest.mark.parametrize("mode", [bridge.NATIVE, bridge.XLA])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 
 from tests.runtime.assets import double_plus_asset
-from tests.runtime.engines import double_plus, model_of, new_resource
+from tests.runtime.engines import double_plus, model_of, stats
 from tests.runtime.test_onnxruntime_executor import segment_asset
 from tftrt_toolkit import runtime
 from tftrt_toolkit.runtime import executor as installed
@@ -24,17 +24,6 @@ pytestmark = [
         reason="no GPU, or no onnxruntime for it, here",
     ),
 ]
-
-
-@pytest.fixture
-def resource():
-    name = new_resource()
-    yield name
-    runtime.bind(name, None)
-
-
-def stats(resource):
-    return next(one for one in runtime.runtime_stats() if one.resource == resource)
 
 
 def wrong_answers(model, factor, threads=16, calls=50):

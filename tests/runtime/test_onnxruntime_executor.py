@@ -7,25 +7,14 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.runtime.assets import double_plus_asset
-from tests.runtime.engines import double_plus, model_of, new_resource
+from tests.runtime.engines import double_plus, model_of, stats
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import OnnxModel, SegmentAsset, TensorSpec, TypedOnnx
 from tftrt_toolkit.asset import AssetFile, write_asset
 
 
-@pytest.fixture
-def resource():
-    name = new_resource()
-    yield name
-    runtime.bind(name, None)
-
-
 def bind(resource, asset):
     assert runtime.bind(resource, asset, executors=["onnxruntime"]).executor == "onnxruntime"
-
-
-def stats(resource):
-    return next(one for one in runtime.runtime_stats() if one.resource == resource)
 
 
 def test_batches_of_every_size_and_none(resource, tmp_path):

@@ -1,10 +1,9 @@
 import time
 
-import pytest
 import tensorflow as tf
 
 from tests.runtime.assets import double_plus_asset
-from tests.runtime.engines import double_plus, model_of, new_resource
+from tests.runtime.engines import double_plus, model_of
 from tests.runtime.fake_executor import FakeExecutor
 from tftrt_toolkit import runtime
 from tftrt_toolkit.manifest import TunedExecutor
@@ -13,13 +12,6 @@ from tftrt_toolkit.runtime.tuned_executor import distance
 
 ONES = tf.ones([2, 4])
 QUICK = runtime.Effort(warmup=1, repeats=5, rounds=2, seconds=0.01)
-
-
-@pytest.fixture
-def resource():
-    name = new_resource()
-    yield name
-    runtime.bind(name, None)
 
 
 def winner(rows, executor):

@@ -11,7 +11,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_toolkit.artifacts import TensorSpec
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import AssetError, ModelError
 from tftrt_toolkit.manifest import PlanEntry
@@ -91,8 +90,8 @@ def _segment(path: Path, converted: Mapping[str, Mapping[str, Any]]) -> dict[str
         "name": asset.segment,
         **entry,
         "precision": manifest.precision,
-        "inputs": [_spec(spec) for spec in asset.inputs],
-        "outputs": [_spec(spec) for spec in asset.outputs],
+        "inputs": [spec.to_json() for spec in asset.inputs],
+        "outputs": [spec.to_json() for spec in asset.outputs],
         "onnx_bytes": manifest.onnx.size if manifest.onnx else 0,
         "weights_bytes": manifest.weights.size if manifest.weights else 0,
         "op_counts": reported.get("op_counts", {}),
@@ -121,11 +120,6 @@ def _plan(plan: PlanEntry) -> dict[str, Any]:
             for profile in plan.profiles
         ],
     }
-
-
-def _spec(spec: TensorSpec) -> dict[str, Any]:
-    shape = None if spec.shape.rank is None else spec.shape.as_list()
-    return {"name": spec.name, "dtype": spec.dtype.name, "shape": shape}
 
 
 def _tensor_infos(infos: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

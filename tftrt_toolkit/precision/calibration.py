@@ -86,7 +86,7 @@ def save_calibrations(path: Path | str, segments: Mapping[str, Calibration]) -> 
 def load_calibrations(path: Path | str) -> dict[str, Calibration]:
     """Read what `save_calibrations` wrote. Raises CalibrationError if it can't be read."""
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content.get("format") != _FORMAT or content.get("version") != _VERSION:
             raise CalibrationError(f"{path} is not a calibration file that this version can read")
         return {name: _from_json(one) for name, one in content["segments"].items()}

@@ -252,3 +252,11 @@ def _check_order(nodes: Sequence[NodeProto], known: set[str]) -> None:
                     f"{node.op_type} {node.name!r} takes {name!r} before it is made"
                 )
         known.update(node.output)
+
+
+def is_square(graph: Graph, node: NodeProto) -> bool:
+    """Whether a node squares its first input: x * x, or x to the power of the constant 2."""
+    if node.op_type == "Mul":
+        return node.input[0] == node.input[1]
+    power = graph.constant(node.input[1]) if node.op_type == "Pow" else None
+    return power is not None and power.size == 1 and float(power.reshape(-1)[0]) == 2.0

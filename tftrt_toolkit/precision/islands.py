@@ -14,7 +14,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from tftrt_toolkit.artifacts import Island
-from tftrt_toolkit.precision.graph import Graph, has_body
+from tftrt_toolkit.precision.graph import Graph, has_body, is_square
 
 FP16_MAX = 65504.0
 FP16_TINY = 2.0**-14  # the least normal number
@@ -130,7 +130,7 @@ def _squares(graph: Graph) -> Iterator[_Finding]:
             yield node, reason
         elif node.op_type in _REDUCTIONS:
             square = graph.producers.get(node.input[0])
-            if square is None or not _is_square(graph, square):
+            if square is None or not is_square(graph, square):
                 continue
             for other in (square, node, *_closed_chain(graph, node)):
                 yield other, reason
@@ -172,13 +172,6 @@ def _closed_chain(graph: Graph, start: NodeProto) -> list[NodeProto]:
 
     walk(start, _REACH)
     return list(chain.values())
-
-
-def _is_square(graph: Graph, node: NodeProto) -> bool:
-    if node.op_type == "Mul":
-        return node.input[0] == node.input[1]
-    power = graph.constant(node.input[1]) if node.op_type == "Pow" else None
-    return power is not None and power.size == 1 and float(power.reshape(-1)[0]) == 2.0
 
 
 def _float_constants(graph: Graph) -> Iterator[tuple[NodeProto, str, np.ndarray]]:

@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from tftrt_toolkit.precision.graph import Graph, attribute
+from tftrt_toolkit.precision.graph import Graph, attribute, is_square
 
 
 @dataclasses.dataclass
@@ -69,7 +69,7 @@ def _match_statistics(graph: Graph, root: NodeProto) -> tuple[str, str, str, int
     if epsilon is None or epsilon.size != 1 or variance is None or variance.op_type != "ReduceMean":
         return None
     square = graph.producers.get(variance.input[0])
-    if square is None or not _is_square(graph, square):
+    if square is None or not is_square(graph, square):
         return None
     centre = graph.producers.get(square.input[0])
     if centre is None or centre.op_type != "Sub":
@@ -82,13 +82,6 @@ def _match_statistics(graph: Graph, root: NodeProto) -> tuple[str, str, str, int
     if axis is None or axis != _trailing_axis(graph, variance, x):
         return None
     return x, mean, centre.output[0], axis, float(epsilon.reshape(-1)[0])
-
-
-def _is_square(graph: Graph, node: NodeProto) -> bool:
-    if node.op_type == "Mul":
-        return node.input[0] == node.input[1]
-    power = graph.constant(node.input[1]) if node.op_type == "Pow" else None
-    return power is not None and power.size == 1 and float(power.reshape(-1)[0]) == 2.0
 
 
 def _trailing_axis(graph: Graph, reduce: NodeProto, x: str) -> int | None:

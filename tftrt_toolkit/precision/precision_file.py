@@ -45,7 +45,7 @@ def save_overrides(path: Path | str, overrides: Iterable[Override]) -> None:
 def load_overrides(path: Path | str) -> list[Override]:
     """Read a precision file. Raises InvalidArgumentError, with the line, if it can't be read."""
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"precision file {path} can't be read: {error}") from error
     overrides = []

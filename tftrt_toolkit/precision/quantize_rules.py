@@ -20,7 +20,6 @@ from onnx import NodeProto, TensorProto
 
 from tftrt_toolkit.precision.graph import Graph, attribute
 
-NO_CONVOLUTION = "TensorRT-RTX has no INT8 or FP8 convolution worth using: it runs in FP16"
 _LEAST = 16
 _EPILOGUE = {"Mul", "Add", "BatchNormalization", "Relu", "Clip"}
 _EPILOGUE_REACH = 4
