@@ -125,9 +125,9 @@ def test_each_set_of_shapes_has_a_graph_of_its_own(model, resource, driver):
     assert (driver.graphs, driver.streams, driver.memory) == ([], [], {})
 
 
-def test_no_rows_run_natively(model, driver):
+def test_no_rows_need_no_memory(model, driver):
     assert answers(model, 0) == [[]]
-    assert driver.graphs == []
+    assert len(driver.graphs) == 1
 
 
 def test_shapes_beyond_the_most_graphs_run_without(model, driver, monkeypatch, caplog):

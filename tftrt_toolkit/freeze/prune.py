@@ -13,7 +13,8 @@ from typing import Any
 from tftrt_toolkit.functions import called_functions
 
 _SIGNATURES = "signatures"
-_FUNCTIONS = {"function", "bare_concrete_function"}
+# A captured tensor is one of a function's graph, which a gradient takes.
+_FUNCTIONS = {"function", "bare_concrete_function", "captured_tensor"}
 _GRADIENT = "_gradient_op_type"
 
 
@@ -148,6 +149,8 @@ def _function_names(nodes: Iterable[Any]) -> Iterator[str]:
     for node in nodes:
         if node.HasField("bare_concrete_function"):
             yield node.bare_concrete_function.concrete_function_name
+        if node.HasField("captured_tensor"):
+            yield node.captured_tensor.concrete_function
         yield from node.function.concrete_functions
 
 

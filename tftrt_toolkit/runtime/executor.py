@@ -72,15 +72,6 @@ class Prepared:
     mode: int = bridge.EXECUTOR
 
 
-def in_the_kernel(call: CallInfo, mode: int) -> Prepared:
-    """These shapes run natively or by XLA, without this executor."""
-    return Prepared(_never, [None] * call.num_outputs, mode=mode)
-
-
-def _never(_call: CCall) -> None:
-    raise DeclinedError("these shapes run in the kernel itself")
-
-
 def require_interface(asset: AssetFile, call: CallInfo) -> None:
     """Raise AssetError unless the asset's inputs and outputs are those of the op that is called.
 

@@ -13,15 +13,9 @@ import onnx
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.errors import AssetError, MissingDependencyError
 from tftrt_toolkit.onnx_model import to_session, with_input_shapes
-from tftrt_toolkit.runtime import bridge
 from tftrt_toolkit.runtime.bridge import CCall
 from tftrt_toolkit.runtime.cuda_driver import copy_on_device
-from tftrt_toolkit.runtime.executor import (
-    CallInfo,
-    Prepared,
-    in_the_kernel,
-    require_interface,
-)
+from tftrt_toolkit.runtime.executor import CallInfo, Prepared, require_interface
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # ONNX Runtime takes no null address, not even of an empty tensor.
@@ -42,8 +36,6 @@ class OnnxRuntimeExecutor:
     def prepare(self, call: CallInfo) -> Prepared:
         """Make the device's session if there is none yet."""
         require_interface(self._asset, call)
-        if any(0 in shape for shape in call.shapes()):
-            return in_the_kernel(call, bridge.NATIVE)  # its Conv gives wrong shapes for no rows
         key = (call.device, call.stream)
         with self._lock:
             if key not in self._sessions:

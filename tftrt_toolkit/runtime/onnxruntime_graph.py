@@ -46,8 +46,6 @@ class OnnxRuntimeGraphExecutor:
         """Capture a graph for these shapes."""
         if call.device is None:
             raise DeclinedError("it runs on the CPU here, and CUDA graphs need a GPU")
-        if any(0 in shape for shape in call.shapes()):
-            return self._launched.prepare(call)
         with self._lock:
             try:
                 if len(self._captured) >= MAX_GRAPHS:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.manifest import TunedExecutor
 from tftrt_toolkit.runtime import bridge
-from tftrt_toolkit.runtime.executor import CallInfo, Executor, Prepared, in_the_kernel
+from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Executor, Prepared
 
 _IN_THE_KERNEL = {"native": bridge.NATIVE, "xla": bridge.XLA}
 
@@ -43,7 +43,7 @@ class TunedDispatcher:
         shapes = dict(zip(self._names, call.shapes(), strict=True))
         winner = min(self._winners, key=lambda one: distance(one.shapes, shapes)).executor
         if winner in _IN_THE_KERNEL:
-            return in_the_kernel(call, _IN_THE_KERNEL[winner])
+            return Prepared(_never, [None] * call.num_outputs, 0, _IN_THE_KERNEL[winner])
         with self._lock:
             if winner not in self._executors:
                 self._executors[winner] = self._make(winner)
@@ -64,3 +64,7 @@ def distance(one: Mapping[str, Sequence[int]], other: Mapping[str, Sequence[int]
             return math.inf
         total += sum(abs(math.log((a + 1) / (b + 1))) for a, b in zip(tuned, shape, strict=True))
     return total
+
+
+def _never(_call: object) -> None:
+    raise DeclinedError("these shapes run in the kernel itself")
