@@ -9,11 +9,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from tftrt_toolkit import onnx_model, trt
 from tftrt_toolkit.artifacts import OnnxModel, Plan, ShapeProfile, TypedOnnx
+from tftrt_toolkit.background import beside
 from tftrt_toolkit.engine.cache import PlanCache, source_key
 from tftrt_toolkit.engine.config import BuildConfig
 from tftrt_toolkit.engine.network import add_profiles, blamed, parsed_network
@@ -92,10 +94,10 @@ def build_plans(
     groups: list[tuple[ShapeProfile, ...]] = [tuple(profiles)]
     if config.engine_per_profile and profiles:
         groups = [(profile,) for profile in profiles]
-    digest = onnx_model.content_hash(typed.model)
-    return tuple(
-        _plan(builder, typed, segment, group, config, digest, progress) for group in groups
-    )
+    with beside(onnx_model.content_hash, typed.model) as digest:
+        return tuple(
+            _plan(builder, typed, segment, group, config, digest, progress) for group in groups
+        )
 
 
 def _plan(
@@ -104,20 +106,22 @@ def _plan(
     segment: str,
     profiles: tuple[ShapeProfile, ...],
     config: BuildConfig,
-    digest: str,
+    digest: Future[str],
     progress: ProgressFn | None,
 ) -> Plan:
-    identity = (builder.flavour, builder.version, builder.targets)
-    key = source_key(digest, profiles, config.key_fields(), *identity)
+    def key() -> str:  # asked for late where it can be: the model is hashed while its plan is built
+        identity = (builder.flavour, builder.version, builder.targets)
+        return source_key(digest.result(), profiles, config.key_fields(), *identity)
+
     cache = PlanCache(config.cache_dir) if config.cache_dir else None
     start = time.perf_counter()
-    data: bytes | Path | None = cache.get(key) if cache else None
+    data: bytes | Path | None = cache.get(key()) if cache else None
     seconds = 0.0
     if data is None:
         data = _build(builder, typed.model, segment, profiles, config, progress)
         seconds = time.perf_counter() - start
         if cache:
-            kept = cache.put(key, data)
+            kept = cache.put(key(), data)
             data = kept if isinstance(data, Path) else data
     return Plan(
         flavour=builder.tensorrt.flavour,
@@ -125,7 +129,7 @@ def _plan(
         targets=builder.targets,
         profiles=profiles,
         precision=typed.precision,
-        source_key=key,
+        source_key=key(),
         data=data,
         size=len(data) if isinstance(data, bytes) else data.stat().st_size,
         seconds=seconds,
