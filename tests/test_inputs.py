@@ -27,6 +27,15 @@ def test_every_structure_binds_by_name(batch):
     assert bound["scale"].numpy() == 3
 
 
+@pytest.mark.parametrize("value", ["text", 2.5, 7, True, ["a", "b"], [[1, 2]]])
+def test_every_tensor_is_an_array(value):
+    tensor = tf.constant(value)
+    array = inputs.to_numpy(tensor)
+    assert isinstance(array, np.ndarray)
+    assert (array.shape, tf.as_dtype(array.dtype)) == (tensor.shape, tensor.dtype)
+    assert tf.reduce_all(tf.constant(array) == tensor)
+
+
 def test_a_lone_array_is_the_only_input():
     (tensor,) = inputs.bind(IMAGE, {"image": SPECS["image"]}, "a batch").values()
     assert tensor.dtype == tf.float32

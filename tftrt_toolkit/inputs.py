@@ -83,6 +83,12 @@ def bind(batch: Any, specs: Mapping[str, tf.TensorSpec], what: str) -> dict[str,
     return {name: _tensor(values[name], spec, name, what) for name, spec in specs.items()}
 
 
+def to_numpy(tensor: tf.Tensor) -> np.ndarray:
+    """A tensor as an array, also where TensorFlow gives bytes, for a lone string."""
+    value = tensor.numpy()
+    return value if isinstance(value, np.ndarray) else np.array(value, tensor.dtype.as_numpy_dtype)
+
+
 def _by_name(batch: Any, specs: Mapping[str, tf.TensorSpec], what: str) -> dict[str, Any]:
     names = list(specs)
     if isinstance(batch, Mapping):

@@ -175,6 +175,7 @@ def _segment_entry(segment: Segment, engine: Engine | None) -> dict[str, Any]:
         "name": segment.name,
         "graph": segment.graph,
         "nodes": list(segment.nodes),
+        "copies": list(segment.copies),
         "op_counts": dict(sorted(segment.op_counts.items())),
         "inputs": [spec.to_json() for spec in segment.inputs],
         "outputs": [spec.to_json() for spec in segment.outputs],

@@ -215,6 +215,29 @@ def test_a_node_that_a_precision_hurts(tmp_path):
     assert line.node.endswith("tiny")
 
 
+def test_a_shape_that_segments_and_tensorflow_share(tmp_path):
+    """It is copied into the segment, and stays outside for the op that has no engine."""
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.random.stateless_normal([4, 8], [1, 2]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")])
+    def serve(x):
+        size = tf.shape(x)[0]
+        y = tf.reshape(tf.nn.relu(x @ module.kernel), [size, 2, 4])
+        return {"y": y * 2.0, "size": tf.strings.as_string(size)}
+
+    tf.saved_model.save(module, str(tmp_path / "original"), {"serving_default": serve})
+    converted = faults.convert(tmp_path / "original", tmp_path / "converted")
+    report = validate(
+        tmp_path / "original",
+        converted,
+        [np.ones((3, 4), np.float32)],
+        options=BLAME,
+    )
+    assert report.passed
+    assert len(report.findings) == 1
+
+
 def test_models_without_segments_to_blame(models, tmp_path):
     with pytest.raises(ModelError, match="no conversion report"):
         validate(models / "original", models / "original", small_models.batches(1), options=BLAME)

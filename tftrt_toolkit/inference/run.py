@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tftrt_toolkit import images
 from tftrt_toolkit.errors import InputError, InvalidArgumentError
-from tftrt_toolkit.inputs import bind, read_npz
+from tftrt_toolkit.inputs import bind, read_npz, to_numpy
 from tftrt_toolkit.validation.agreement import looks_like_classifier
 from tftrt_toolkit.validation.models import Arrays, Runnable
 from tftrt_toolkit.validation.sources import LABEL_KEYS, decode_image
@@ -126,7 +126,7 @@ def _batches(
 
 def _from_npz(file: Path, specs: Mapping[str, tf.TensorSpec]) -> _Batch:
     content = {k: v for k, v in read_npz(file).items() if k in specs or k not in LABEL_KEYS}
-    inputs = {name: one.numpy() for name, one in bind(content, specs, str(file)).items()}
+    inputs = {name: to_numpy(one) for name, one in bind(content, specs, str(file)).items()}
     size = next((len(array) for array in inputs.values() if array.ndim), 1)
     return _Batch(inputs, [(str(file), index) for index in range(size)])
 

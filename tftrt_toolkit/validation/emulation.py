@@ -88,29 +88,24 @@ def emulated(engines: Collection[Engine]) -> Iterator[Execution]:
     None is emulated where TensorFlow sees a GPU.
     """
     executed = chosen_executors(engines)
-    bound = []
     executors: dict[str, EmulatedExecutor] = {}
-    if not tf.config.list_logical_devices("GPU"):
-        for engine in engines:
-            if executed[engine.name] != NATIVE or engine.asset is None:
-                continue
-            asset = AssetFile.open(engine.asset)
-            if asset.manifest.onnx is not None:
-                executors[engine.name] = EmulatedExecutor(asset.load_onnx)
-                install(engine.resource, executors[engine.name], hold=True)
-                executed[engine.name] = EMULATION
-                bound.append((engine.resource, asset))
 
     def check() -> None:
         for name, executor in executors.items():
             if executor.failure is not None:
                 raise ValidationError(f"{name} can't be emulated: {executor.failure}")
 
-    try:
+    with contextlib.ExitStack() as stack:
+        for engine in () if tf.config.list_logical_devices("GPU") else engines:
+            if executed[engine.name] != NATIVE or engine.asset is None:
+                continue
+            asset = AssetFile.open(engine.asset)
+            if asset.manifest.onnx is not None:
+                executors[engine.name] = EmulatedExecutor(asset.load_onnx)
+                stack.callback(runtime.bind, engine.resource, asset)
+                install(engine.resource, executors[engine.name], hold=True)
+                executed[engine.name] = EMULATION
         yield Execution(executed, check)
-    finally:
-        for resource, asset in bound:
-            runtime.bind(resource, asset)
 
 
 def chosen_executors(engines: Collection[Engine]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError, ValidationError, error_line
-from tftrt_toolkit.inputs import signature_specs
+from tftrt_toolkit.inputs import signature_specs, to_numpy
 from tftrt_toolkit.tensorflow_version import has_stock_converter
 
 Arrays = dict[str, np.ndarray]
@@ -73,7 +73,7 @@ class LocalModel:
                 for name, spec in self.signatures[key].inputs.items()
             }
             found = _by_name(self.functions[key](**tensors))
-            arrays = {name: tensor.numpy() for name, tensor in found.items()}
+            arrays = {name: to_numpy(tensor) for name, tensor in found.items()}
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise ValidationError(error_line(error)) from error
         self.check()

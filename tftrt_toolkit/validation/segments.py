@@ -150,4 +150,5 @@ def _segment(graph: FrozenGraph, entry: Mapping[str, Any]) -> Segment:
         weights=tuple(name for name in nodes if name in graph.weights),
         control_inputs=(),
         op_counts=entry["op_counts"],
+        copies=tuple(entry.get("copies", ())),
     )

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from tftrt_toolkit import images
 from tftrt_toolkit.errors import InputError, error_line
-from tftrt_toolkit.inputs import InputDirectory, InputFn, bind, iterate, read_npz
+from tftrt_toolkit.inputs import InputDirectory, InputFn, bind, iterate, read_npz, to_numpy
 from tftrt_toolkit.sampling import sample_inputs
 
 Specs = Mapping[str, tf.TensorSpec]
@@ -54,7 +54,7 @@ def from_input_fn(input_fn: InputFn, specs: Specs, *, labelled: bool) -> Iterato
 
 def _batch(item: Any, labels: np.ndarray | None, specs: Specs, what: str) -> Batch:
     bound = bind(item, specs, what)
-    batch = Batch({name: tensor.numpy() for name, tensor in bound.items()}, labels)
+    batch = Batch({name: to_numpy(tensor) for name, tensor in bound.items()}, labels)
     if labels is not None and labels.shape[:1] != (batch.size,):
         raise InputError(f"{what} has {batch.size} inputs, but labels of shape {labels.shape}")
     return batch

@@ -310,8 +310,8 @@ class _Validation:
             if repeats:
                 continue
             text = (
-                "the original itself gives other values each time it runs: it holds dropout or "
-                "other random ops"
+                "the original itself gives other values each time it runs: it holds dropout, "
+                "other random ops or variables that it assigns"
             )
             if name in self._options.tolerances:
                 comparison.warn(f"output {name}: {text}")

@@ -9,6 +9,8 @@ from typing import IO, Any
 import numpy as np
 import tensorflow as tf
 
+from tftrt_toolkit.inputs import to_numpy
+
 _LENGTH = 8
 
 
@@ -34,7 +36,7 @@ def read_message(pipe: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]
     """The next message. Raises EOFError if the other side is gone."""
     head = json.loads(_read(pipe, int.from_bytes(_read(pipe, _LENGTH), "little")))
     arrays = {
-        name: tf.io.parse_tensor(_read(pipe, size), tf.as_dtype(dtype)).numpy()
+        name: to_numpy(tf.io.parse_tensor(_read(pipe, size), tf.as_dtype(dtype)))
         for name, size, dtype in head["arrays"]
     }
     return head["header"], arrays
