@@ -102,12 +102,27 @@ def test_its_engines_go_with_the_function(module):
     assert executors.get(resource) in (None, "native")
 
 
+def test_results_that_are_none_stay_so(module):
+    @tf.function(input_signature=[IMAGES])
+    def optional(image):
+        return module(image)[0], None, {"loss": None}
+
+    original = optional.get_concrete_function()
+    probabilities, *rest = convert_function(original, options=OPTIONS)(BATCH)
+    np.testing.assert_allclose(probabilities, original(BATCH)[0], rtol=1e-5, atol=1e-7)
+    assert rest == [None, {"loss": None}]
+
+
 def test_what_cannot_be_converted_says_so(module):
     with pytest.raises(InvalidArgumentError, match="get_concrete_function"):
         convert_function(module.__call__)
     nested = module.nested.get_concrete_function({"image": IMAGES})
     with pytest.raises(InvalidArgumentError, match="single tensors"):
         convert_function(nested)
+    ragged = tf.RaggedTensorSpec([None, None], tf.float32)
+    summed = tf.function(lambda rows: tf.reduce_sum(rows, 1)).get_concrete_function(ragged)
+    with pytest.raises(InvalidArgumentError, match=r"takes RaggedTensor: .* single tensors"):
+        convert_function(summed)
     with pytest.raises(InvalidArgumentError, match="INT8 needs calibration_input_fn"):
         convert_function(module.__call__.get_concrete_function(IMAGES), precision_mode="INT8")
     text = tf.function(tf.strings.length).get_concrete_function(tf.TensorSpec([None], tf.string))

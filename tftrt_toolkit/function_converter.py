@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
+
 from tftrt_toolkit import runtime
 from tftrt_toolkit.conversion import Conversion
 from tftrt_toolkit.engines import EngineSet
@@ -95,13 +97,19 @@ def _check_function(function: Any) -> None:
             f"convert_function takes a ConcreteFunction, not {type(function).__name__}: "
             "give it tf.function(...).get_concrete_function(...)"
         )
+    name = function.name.decode() if isinstance(function.name, bytes) else function.name
     args, kwargs = function.structured_input_signature
     for value in (*args, *kwargs.values()):
         if isinstance(value, list | tuple | dict):
-            raise InvalidArgumentError(
-                f"function {function.name!r} takes a {type(value).__name__} of tensors: wrap it in "
-                "a tf.function whose arguments are single tensors"
-            )
+            what = f"a {type(value).__name__} of tensors"
+        elif isinstance(value, tf.TypeSpec) and not isinstance(value, tf.TensorSpec):
+            what = value.value_type.__name__
+        else:
+            continue
+        raise InvalidArgumentError(
+            f"function {name!r} takes {what}: wrap it in a tf.function whose arguments are single "
+            "tensors"
+        )
 
 
 def _release(resources: tuple[str, ...]) -> None:

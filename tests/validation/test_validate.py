@@ -217,6 +217,22 @@ def test_unknown_signature(original):
         validate(original, original, options=ValidationOptions(signature_keys=("train",)))
 
 
+def test_batches_and_outputs_without_rows(original):
+    (some,) = small_models.batches(1)
+    none = some[:0]
+    report = validate(original, original, [none, some, none])
+    assert (report.signatures[0].batches, report.signatures[0].inputs) == (1, len(some))
+    with pytest.raises(ValidationError, match="there is no input for it"):
+        validate(original, original, [none])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")])
+    def positive(x):  # of rows that none may pass
+        return {"rows": tf.boolean_mask(x, x[:, 0] > 0)}
+
+    found = positive.get_concrete_function()
+    assert validate(found, found, [-np.ones((3, 4), np.float32)]).passed
+
+
 def test_no_inputs(original):
     with pytest.raises(ValidationError, match="no input"):
         validate(original, original, [])

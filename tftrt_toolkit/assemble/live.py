@@ -33,8 +33,11 @@ def function_like(original: Any, name: str, draft: Draft, captures: Mapping[str,
         if tensor.dtype == tf.resource:
             handle_data_util.copy_handle_data(tensor, made)
     graph.structured_input_signature = original.structured_input_signature
-    graph.structured_outputs = tf.nest.pack_sequence_as(
-        original.graph.structured_outputs, graph.outputs, expand_composites=True
+    outputs = iter(graph.outputs)
+    graph.structured_outputs = tf.nest.map_structure(
+        lambda tensor: None if tensor is None else next(outputs),  # a result may be None
+        original.graph.structured_outputs,
+        expand_composites=True,
     )
     graph.variables = original.graph.variables
     function = concrete_function.ConcreteFunction.from_func_graph(graph, original.function_type, {})

@@ -143,9 +143,9 @@ def _first_batch(
         found = from_seed(specs, options.seed, 1, max(options.batch_sizes, default=_RANDOM_BATCH))
     else:
         found = from_input_directory(inputs, specs)
-    first = next(iter(found), None)
+    first = next((batch for batch in found if batch.size), None)
     if first is None:
-        raise InputError("the inputs hold no batch: give at least one file")
+        raise InputError("the inputs hold no rows: give at least one file with some")
     return first
 
 

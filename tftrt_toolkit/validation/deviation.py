@@ -171,8 +171,8 @@ def _rows(array: np.ndarray) -> int:
 
 
 def _per_input(error: np.ndarray) -> np.ndarray:
-    rows = error.reshape(_rows(error), -1)
-    return rows.max(axis=1) if rows.shape[1] else np.zeros(rows.shape[0])
+    rows = error.reshape(_rows(error), math.prod(error.shape[1:]))
+    return rows.max(axis=1, initial=0.0)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -235,6 +235,8 @@ class _Validation:
         for index, batch in enumerate(self._batches(key)):
             if options.max_batches is not None and index >= options.max_batches:
                 break
+            if not batch.size:  # it tells nothing
+                continue
             self._first.setdefault(key, batch)
             outputs = self._run_both(key, index, batch, comparison)
             if outputs is not None:
@@ -293,7 +295,7 @@ class _Validation:
                 logging.warning("batch %d: the %s model: %s", index, role, error)
                 comparison.fail(BatchFailure(index, role, str(error)))
                 return None
-        if index == 0:
+        if batch is self._first[key]:
             self._check_repeatable(key, batch, outputs[0], comparison)
         return outputs[0], outputs[1]
 
