@@ -33,6 +33,12 @@ def engine_node(
     attr = node.attr
     attr["segment_func"].func.name = function.signature.name
     attr["InT"].list.type.extend(item.type for item in function.signature.input_arg)
+    # A function has int32 on the host, also on a GPU; TensorFlow would wait for the GPU to copy it.
+    attr["_input_hostmem"].list.i.extend(
+        index
+        for index, item in enumerate(function.signature.input_arg)
+        if item.type == tf.int32.as_datatype_enum
+    )
     attr["OutT"].list.type.extend(item.type for item in function.signature.output_arg)
     for name, specs in (("input_shapes", segment.inputs), ("output_shapes", segment.outputs)):
         attr[name].list.shape.extend(spec.shape.as_proto() for spec in specs)

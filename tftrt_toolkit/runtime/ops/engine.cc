@@ -88,9 +88,7 @@ Engine::Engine(OpKernelConstruction* construction) {
 }
 
 Engine::~Engine() {
-  if (slot_ == nullptr) return;
-  slot_->DropKernel();
-  SweepSlot(std::move(slot_));
+  if (slot_ != nullptr) LeaveSlot(std::move(slot_));
 }
 
 absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
@@ -128,7 +126,9 @@ absl::Status Engine::TryExecutor(OpKernelContext* context, Way* way) {
 
 TftrtStatus Engine::Execute(OpKernelContext* context, Binding& binding, TftrtCall* call, Way* way) {
   TensorViews inputs;
-  PlanKey key = DescribeInputs(context, call, &inputs);
+  PlanKey key = DescribeInputs(context, call);
+  const absl::Status described = AddInputs(context, call, &inputs);
+  if (!described.ok()) return Refuse(call, kTftrtDeclined, described);
   absl::InlinedVector<TftrtTensor, 4> outputs(context->num_outputs(), TftrtTensor{});
   for (int i = 0; i < context->num_outputs(); ++i) {
     outputs[i].dtype = static_cast<int32_t>(context->expected_output_dtype(i));
@@ -159,8 +159,7 @@ TftrtStatus Engine::Execute(OpKernelContext* context, Binding& binding, TftrtCal
   return kTftrtOk;
 }
 
-PlanKey Engine::DescribeInputs(OpKernelContext* context, TftrtCall* call,
-                               TensorViews* inputs) const {
+PlanKey Engine::DescribeInputs(OpKernelContext* context, TftrtCall* call) const {
   call->device = -1;
   call->allow_build = allow_build_;
   if (on_gpu_) {
@@ -173,13 +172,25 @@ PlanKey Engine::DescribeInputs(OpKernelContext* context, TftrtCall* call,
   for (int i = 0; i < context->num_inputs(); ++i) {
     const Tensor& tensor = context->input(i);
     if (!IsOwnInput(i, tensor)) continue;
-    inputs->Add(tensor);
     key.push_back(tensor.dims());
     for (int d = 0; d < tensor.dims(); ++d) key.push_back(tensor.dim_size(d));
   }
+  return key;
+}
+
+absl::Status Engine::AddInputs(OpKernelContext* context, TftrtCall* call,
+                               TensorViews* inputs) const {
+  for (int i = 0; i < context->num_inputs(); ++i) {
+    Tensor tensor = context->input(i);
+    if (!IsOwnInput(i, tensor)) continue;
+    if (on_gpu_ && context->input_memory_type(i) == tensorflow::HOST_MEMORY) {
+      TF_RETURN_IF_ERROR(CopyToDevice(context, context->input(i), &tensor));
+    }
+    inputs->Add(tensor);
+  }
   call->num_inputs = inputs->size();
   call->inputs = inputs->Finish();
-  return key;
+  return absl::OkStatus();
 }
 
 // Declines where memory is short: TensorFlow needs less at once, op by op.
@@ -291,10 +302,11 @@ absl::Status Engine::TellObservers(OpKernelContext* context, const NativeRun& ru
   TensorViews inputs, outputs;
   for (int i = 0; i < context->num_inputs(); ++i) {
     if (!IsOwnInput(i, context->input(i))) continue;
-    TF_RETURN_IF_ERROR(AddOnHost(context, context->input(i), &inputs));
+    TF_RETURN_IF_ERROR(
+        AddOnHost(context, context->input(i), context->input_memory_type(i), &inputs));
   }
   for (const Tensor& tensor : run.outputs) {
-    TF_RETURN_IF_ERROR(AddOnHost(context, tensor, &outputs));
+    TF_RETURN_IF_ERROR(AddOnHost(context, tensor, tensorflow::DEVICE_MEMORY, &outputs));
   }
   TftrtCall call{};
   call.device = -1;
@@ -311,8 +323,8 @@ absl::Status Engine::TellObservers(OpKernelContext* context, const NativeRun& ru
 }
 
 absl::Status Engine::AddOnHost(OpKernelContext* context, const Tensor& tensor,
-                               TensorViews* views) const {
-  if (!on_gpu_) {
+                               tensorflow::MemoryType memory, TensorViews* views) const {
+  if (!on_gpu_ || memory == tensorflow::HOST_MEMORY) {
     views->Add(tensor);
     return absl::OkStatus();
   }

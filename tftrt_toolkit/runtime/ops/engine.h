@@ -64,7 +64,9 @@ class Engine {
   bool IsOwnInput(size_t index, const tensorflow::Tensor& tensor) const;
   TftrtStatus Execute(tensorflow::OpKernelContext* context, Binding& binding, TftrtCall* call,
                       Way* way);
-  PlanKey DescribeInputs(tensorflow::OpKernelContext* context, TftrtCall* call,
+  PlanKey DescribeInputs(tensorflow::OpKernelContext* context, TftrtCall* call) const;
+  // Adds views on the inputs, in device memory where the engine is on a GPU.
+  absl::Status AddInputs(tensorflow::OpKernelContext* context, TftrtCall* call,
                          TensorViews* inputs) const;
   TftrtStatus AllocateKnown(tensorflow::OpKernelContext* context, const Plan& plan,
                             tensorflow::Tensor* scratch, TftrtCall* call) const;
@@ -76,7 +78,7 @@ class Engine {
   absl::Status Unwanted(const std::string& reason) const;
   absl::Status TellObservers(tensorflow::OpKernelContext* context, const NativeRun& run);
   absl::Status AddOnHost(tensorflow::OpKernelContext* context, const tensorflow::Tensor& tensor,
-                         TensorViews* views) const;
+                         tensorflow::MemoryType memory, TensorViews* views) const;
   void WaitForDevice(tensorflow::OpKernelContext* context) const;
 
   std::shared_ptr<Slot> slot_;

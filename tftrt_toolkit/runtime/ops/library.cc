@@ -2,6 +2,7 @@
 #include "device_memory.cc"
 #include "engine.cc"
 #include "engine_kernel.cc"
+#include "janitor.cc"
 #include "kept_variables.cc"
 #include "op_registry.cc"
 #include "python_gate.cc"

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "device_copy.h"
 #include "kept_variables.h"
 #include "tensorflow/core/common_runtime/function.h"
 #include "tensorflow/core/framework/cancellation.h"
@@ -253,17 +254,16 @@ class NativeRun {
                     tensorflow::Tensor* tensor) const {
     auto* context = outer_->op_device_context();
     if (held == wanted || context == nullptr) return absl::OkStatus();
-    auto* device = static_cast<tensorflow::Device*>(outer_->device());
-    tensorflow::AllocatorAttributes place;
-    place.set_on_host(wanted == tensorflow::HOST_MEMORY);
-    place.set_gpu_compatible(true);
     tensorflow::Tensor moved;
-    TF_RETURN_IF_ERROR(
-        outer_->allocate_temp(tensor->dtype(), tensor->shape(), &moved, place));
     if (wanted == tensorflow::HOST_MEMORY) {
+      tensorflow::AllocatorAttributes place;
+      place.set_on_host(true);
+      place.set_gpu_compatible(true);
+      TF_RETURN_IF_ERROR(outer_->allocate_temp(tensor->dtype(), tensor->shape(), &moved, place));
+      auto* device = static_cast<tensorflow::Device*>(outer_->device());
       TF_RETURN_IF_ERROR(context->CopyDeviceTensorToCPUSync(tensor, "segment", device, &moved));
     } else {
-      TF_RETURN_IF_ERROR(context->CopyCPUTensorToDeviceSync(tensor, device, &moved));
+      TF_RETURN_IF_ERROR(CopyToDevice(outer_, *tensor, &moved));
     }
     *tensor = std::move(moved);
     return absl::OkStatus();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "janitor.h"
+
 namespace tftrt {
 namespace {
 
@@ -114,11 +116,16 @@ void Slot::AddKernel() {
   ++kernels_;
 }
 
-void Slot::DropKernel() {
+bool Slot::DropKernel() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return --kernels_ == 0 && !held_;
+}
+
+void Slot::TrimUnused() {
   std::shared_ptr<Binding> unused;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (--kernels_ == 0 && !held_) unused = binding_;
+    if (kernels_ == 0 && !held_) unused = binding_;
   }
   if (unused != nullptr) unused->Trim();
 }
@@ -161,6 +168,14 @@ std::shared_ptr<Slot> GetSlot(const std::string& resource) {
   std::shared_ptr<Slot>& slot = t.slots[resource];
   if (slot == nullptr) slot = std::make_shared<Slot>(resource);
   return slot;
+}
+
+void LeaveSlot(std::shared_ptr<Slot> slot) {
+  if (!slot->DropKernel()) return;
+  RunLater([slot = std::move(slot)]() mutable {
+    slot->TrimUnused();
+    SweepSlot(std::move(slot));
+  });
 }
 
 void SweepSlot(std::shared_ptr<Slot> slot) {

@@ -75,9 +75,11 @@ class Slot {
   void Retire(const std::shared_ptr<Binding>& binding);
   void Unbind();
   void AddKernel();
-  // Trims the binding with the last kernel, unless it is held. It stays bound: a function outlives
+  // Whether it was the last one, so that an unheld binding may be trimmed.
+  bool DropKernel();
+  // Trims the binding if there is no kernel and it isn't held. It stays bound: a function outlives
   // its model, and its kernel is made only when it is called.
-  void DropKernel();
+  void TrimUnused();
   bool idle() const;
 
   // True if it is another than before.
@@ -104,6 +106,8 @@ class Slot {
 
 // The slot of a name, made on first use.
 std::shared_ptr<Slot> GetSlot(const std::string& resource);
+// A kernel of the slot is being destroyed: what that frees is freed soon, in another thread.
+void LeaveSlot(std::shared_ptr<Slot> slot);
 // Forgets the slot if nobody but the table holds it and nothing is bound.
 void SweepSlot(std::shared_ptr<Slot> slot);
 
