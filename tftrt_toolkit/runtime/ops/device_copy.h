@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "tensorflow/core/framework/device.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tftrt {
