@@ -1,15 +1,13 @@
 """Converted models in Triton's layout, against Triton's published schema."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.cli import processes
+from tests.digits import MODEL as DIGITS
 from tests.serving.triton_repository import check_ensemble, read_config, run_repository, shown
 from tftrt_toolkit import ShapeRange, ToolkitOptions, TrtGraphConverterV2, export_triton
 from tftrt_toolkit.artifacts import Plan, SegmentAsset, ShapeProfile
@@ -23,7 +21,6 @@ from tftrt_toolkit.errors import (
 from tftrt_toolkit.inspection import engine_assets
 from tftrt_toolkit.serving import pieces as pieces_module
 
-DIGITS = Path(__file__).resolve().parents[2] / "saved_models" / "digits_cnn"
 IMAGES = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
 SHAPES = {"image": ShapeRange((1, 8, 8, 1), (4, 8, 8, 1), (16, 8, 8, 1))}
 
@@ -287,11 +284,13 @@ def test_pieces_that_give_something_else_are_refused(cut, tmp_path, monkeypatch)
         ({"form": "engine"}, InvalidArgumentError, "form='engine' is not known"),
         ({"version": 0}, InvalidArgumentError, "version=0 must be at least 1"),
         ({"signature_key": "other"}, ModelError, "has no signature 'other'"),
+        ({"name": "../digits"}, InvalidArgumentError, "can't be a directory's"),
+        ({"name": ".."}, InvalidArgumentError, "can't be a directory's"),
     ],
 )
 def test_arguments_that_cannot_work(whole, tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
-        export_triton(whole, tmp_path, "digits", **arguments)
+        export_triton(whole, tmp_path, **{"name": "digits", **arguments})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -305,13 +304,9 @@ def test_a_model_without_engines_and_one_that_is_there_already(whole, tmp_path):
 
 
 def test_the_command(whole, tmp_path):
-    script = Path(__file__).resolve().parents[2] / "scripts" / "export_triton.py"
     flags = [f"--saved_model_dir={whole}", f"--repository={tmp_path}", "--name=digits"]
-    command = [sys.executable, str(script), *flags, "--form=onnx", "--max_batch_size=8"]
-    environment = os.environ | {"PYTHONPATH": str(script.parents[1]), "CUDA_VISIBLE_DEVICES": "-1"}
-    result = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+    flags += ["--form=onnx", "--max_batch_size=8"]
+    result = processes.run(processes.script("export_triton"), *flags)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "digits: onnx\n"
     assert read_config(tmp_path, "digits").max_batch_size == 8

@@ -94,6 +94,10 @@ def export_triton(
     """
     if form not in FORMS:
         raise InvalidArgumentError(f"form={form!r} is not known: use one of {', '.join(FORMS)}")
+    if name in ("", ".", "..") or "/" in name:
+        raise InvalidArgumentError(
+            f"name={name!r} can't be a directory's in the repository: leave '/' and '..' out"
+        )
     for option, value, least in (("version", version, 1), ("max_batch_size", max_batch_size, 0)):
         if value is not None and value < least:
             raise InvalidArgumentError(f"{option}={value} must be at least {least}")
