@@ -18,7 +18,7 @@ from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.inspection import engine_assets
 from tftrt_toolkit.onnx_model import to_session
 
-EXECUTORS = ("native", "xla", "onnxruntime", "onnxruntime_graph")
+EXECUTORS = ("native", "xla", "onnxruntime")
 
 Call = Callable[[], Any]
 Wait = Callable[[Any], None]

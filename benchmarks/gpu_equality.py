@@ -42,7 +42,6 @@ def row(columns: Columns, directory: Path, seconds: float, precision: str, batch
         "native": default_tolerance("FP32").max_scaled,
         "xla": max(default_tolerance("FP32").max_scaled, 2 * found["tensorflow_xla"]),
         "onnxruntime": max(limit, 2 * on_cpu),
-        "onnxruntime_graph": max(limit, 2 * on_cpu),
     }
     missed = [name for name in limits if not found.get(name, float("inf")) <= limits[name]]
     return {

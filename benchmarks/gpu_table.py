@@ -14,7 +14,6 @@ COLUMNS = {
     "native": "`native`",
     "xla": "`xla`",
     "onnxruntime": "`onnxruntime`",
-    "onnxruntime_graph": "`onnxruntime_graph`",
     "tuned": "tuned",
 }
 

@@ -49,13 +49,18 @@ def wrong_answers(model, factor, threads=16, calls=50):
     return wrong
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime_graph"])
-def test_sixteen_threads_on_tensorflows_stream_and_memory(resource, tmp_path, caplog, name):
+@pytest.mark.parametrize("calls_before", [2, 10**6], ids=["graphs", "launched"])
+def test_sixteen_threads_on_tensorflows_stream_and_memory(
+    resource, tmp_path, caplog, monkeypatch, calls_before
+):
+    monkeypatch.setattr(onnxruntime_graph, "CALLS_BEFORE", calls_before)
     model = model_of(double_plus(), resource, "GPU:0")
-    runtime.bind(resource, double_plus_asset(tmp_path / "engine", factor=3.0), executors=[name])
+    runtime.bind(
+        resource, double_plus_asset(tmp_path / "engine", factor=3.0), executors=["onnxruntime"]
+    )
     assert wrong_answers(model, 3.0) == []
     found = stats(resource)
-    assert (found.calls, found.native_calls, found.executor) == (800, 0, name)
+    assert (found.calls, found.native_calls, found.executor) == (800, 0, "onnxruntime")
     assert "without a CUDA graph" not in caplog.text
 
 
@@ -63,8 +68,8 @@ def test_shapes_beyond_the_most_graphs_run_without(resource, tmp_path, monkeypat
     monkeypatch.setattr(onnxruntime_graph, "MAX_GRAPHS", 2)
     model = model_of(double_plus(), resource, "GPU:0")
     asset = double_plus_asset(tmp_path / "engine", factor=3.0)
-    runtime.bind(resource, asset, executors=["onnxruntime_graph"])
-    for rows in (1, 2, 3, 0, 3):
+    runtime.bind(resource, asset, executors=["onnxruntime"])
+    for rows in (1, 2, 3, 0, 3) * (onnxruntime_graph.CALLS_BEFORE + 1):
         assert model(tf.ones([rows, 4]), 3)[0].numpy().tolist() == [[6.0] * 4] * rows
     assert "2 other sets of shapes have one" in caplog.text
 
@@ -83,9 +88,9 @@ def test_what_no_graph_can_hold_runs_without(resource, tmp_path, caplog):
         [("x:0", tf.float32, [None])],
         [("y:0", tf.int64, [1, None])],
     )
-    runtime.bind(resource, asset, executors=["onnxruntime_graph"])
+    runtime.bind(resource, asset, executors=["onnxruntime"])
     model = model_of(segment.get_concrete_function(), resource, "GPU:0")
-    for values in ([1.0, 0.0, 2.0], [0.0, 0.0, 2.0], [1.0, 1.0, 1.0]):
+    for values in ([1.0, 0.0, 2.0], [0.0, 0.0, 2.0], [1.0, 1.0, 1.0]) * 3:
         assert model(tf.constant(values))[0].numpy().tolist() == [
             [index for index, value in enumerate(values) if value]
         ]
@@ -102,8 +107,9 @@ def test_graphs_and_their_memory_go_with_the_executor(resource, tmp_path):
     before = tf.config.experimental.get_memory_info("GPU:0")["current"]
     runs = len(installed._runs)
     for _ in range(3):
-        runtime.bind(resource, asset, executors=["onnxruntime_graph"])
-        assert model(x, 3)[0].numpy()[-1, -1] == 6.0
+        runtime.bind(resource, asset, executors=["onnxruntime"])
+        for _ in range(onnxruntime_graph.CALLS_BEFORE + 2):
+            assert model(x, 3)[0].numpy()[-1, -1] == 6.0
         runtime.bind(resource, None)
     gc.collect()
     assert len(installed._runs) == runs
@@ -125,7 +131,7 @@ def test_a_weight_that_is_computed_stays_with_its_graph(resource, tmp_path):
     ]
     initializer = helper.make_tensor("w", TensorProto.FLOAT, [64, 64], weights.tobytes(), raw=True)
     asset = segment_asset(tmp_path / "engine", nodes, *info, weights=[initializer])
-    runtime.bind(resource, asset, executors=["onnxruntime_graph"])
+    runtime.bind(resource, asset, executors=["onnxruntime"])
     model = model_of(segment.get_concrete_function(), resource, "GPU:0")
     inputs = [np.random.default_rng(n).standard_normal((n, 64), dtype=np.float32) for n in (3, 9)]
     for _ in range(20):
@@ -142,6 +148,6 @@ def test_tuning_on_this_gpu(resource, tmp_path):
     winner = runtime.tune(lambda: model(x, n), {resource: asset}, effort=effort)[resource]
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
     assert winner.device == details["device_name"]
-    assert winner.seconds.keys() >= {"native", "xla", "onnxruntime", "onnxruntime_graph"}
+    assert winner.seconds.keys() >= {"native", "xla", "onnxruntime"}
     assert runtime.bind(resource, asset.with_tuned([winner])).executor == "tuned"
     assert model(x, n)[0].numpy()[0, 0] == 5.0

@@ -12,9 +12,8 @@ from tests.runtime.assets import double_plus_asset
 from tests.runtime.engines import double_plus, model_of, new_resource
 from tests.runtime.test_onnxruntime_executor import segment_asset
 from tftrt_toolkit import runtime
-from tftrt_toolkit.runtime import cuda_driver, onnxruntime_graph, selection
-from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Input
-from tftrt_toolkit.runtime.onnxruntime_graph import OnnxRuntimeGraphExecutor
+from tftrt_toolkit.runtime import cuda_driver, onnxruntime_executor, onnxruntime_graph
+from tftrt_toolkit.runtime.executor import CallInfo, describe
 
 CPU_SESSION = onnxruntime_graph.Session
 
@@ -85,18 +84,19 @@ def driver(monkeypatch):
                  "synchronize", "current_context", "current", "Graph"):  # fmt: skip
         monkeypatch.setattr(cuda_driver, name, getattr(found, name))
     monkeypatch.setattr(onnxruntime_graph, "op_library", lambda: found)
-    monkeypatch.setattr(
-        onnxruntime_graph,
-        "Session",
-        lambda asset, device, stream, shapes: CPU_SESSION(asset, None, 0, shapes),
-    )
-    monkeypatch.setattr(selection, "gpu_capabilities", lambda: ("9.0",))
-    describe = runtime.executor._describe
-    monkeypatch.setattr(
-        runtime.executor,
-        "_describe",
-        lambda call: CallInfo(**(vars(describe(call)) | {"device": 0})),
-    )
+    for module in (onnxruntime_graph, onnxruntime_executor):
+        monkeypatch.setattr(
+            module,
+            "Session",
+            lambda asset, device, stream, shapes=None: CPU_SESSION(asset, None, 0, shapes),
+        )
+
+    def on_a_gpu(call):
+        return CallInfo(**(vars(describe(call)) | {"device": 0}))
+
+    monkeypatch.setattr(runtime.executor, "describe", on_a_gpu)
+    monkeypatch.setattr(onnxruntime_graph, "describe", on_a_gpu)
+    monkeypatch.setattr(onnxruntime_graph, "CALLS_BEFORE", 1)
     return found
 
 
@@ -110,7 +110,7 @@ def resource(driver):  # it goes before the driver does
 @pytest.fixture
 def model(resource, tmp_path):
     asset = double_plus_asset(tmp_path / "engine", factor=3.0)
-    assert runtime.bind(resource, asset, executors=["onnxruntime_graph"]).reason == ""
+    assert runtime.bind(resource, asset, executors=["onnxruntime"]).reason == ""
     return model_of(double_plus(), resource)
 
 
@@ -118,46 +118,33 @@ def answers(model, *sizes):
     return [model(tf.fill([n, 4], float(n)), n)[0].numpy()[:, :1].ravel().tolist() for n in sizes]
 
 
-def test_each_set_of_shapes_has_a_graph_of_its_own(model, resource, driver):
-    assert answers(model, 2, 1, 2) == [[8.0, 8.0], [4.0], [8.0, 8.0]]
+def test_each_set_of_shapes_has_a_graph_once_it_has_come_often(model, resource, driver):
+    assert answers(model, 2, 1) == [[8.0, 8.0], [4.0]]
+    assert driver.graphs == []
+    assert answers(model, 2, 1, 2, 1) == [[8.0, 8.0], [4.0], [8.0, 8.0], [4.0]]
     assert len(driver.graphs) == len(driver.streams) == 2
     runtime.bind(resource, None)
     assert (driver.graphs, driver.streams, driver.memory) == ([], [], {})
 
 
-def test_no_rows_need_no_memory(model, driver):
-    assert answers(model, 0) == [[]]
+def test_no_rows_are_captured_too(model, driver, caplog):
+    assert answers(model, 0, 0, 0) == [[]] * 3
     assert len(driver.graphs) == 1
+    assert "without a CUDA graph" not in caplog.text
 
 
 def test_shapes_beyond_the_most_graphs_run_without(model, driver, monkeypatch, caplog):
     monkeypatch.setattr(onnxruntime_graph, "MAX_GRAPHS", 1)
-    monkeypatch.setattr(onnxruntime_graph.OnnxRuntimeExecutor, "prepare", on_the_cpu())
-    assert answers(model, 1, 2) == [[4.0], [8.0, 8.0]]
+    assert answers(model, 1, 1, 2, 2, 2) == [[4.0], [4.0], *[[8.0, 8.0]] * 3]
     assert len(driver.graphs) == 1
-    assert "runs without a CUDA graph for shapes ((2, 4), ()): 1 other sets" in caplog.text
+    assert caplog.text.count("runs without a CUDA graph for shapes ((2, 4), ()): 1 other sets") == 1
 
 
-def test_a_graph_that_gives_something_else_is_not_used(model, driver, monkeypatch, caplog):
+def test_a_graph_that_gives_something_else_is_not_used(model, driver, caplog):
     driver.does_nothing = True
-    monkeypatch.setattr(onnxruntime_graph.OnnxRuntimeExecutor, "prepare", on_the_cpu())
-    assert answers(model, 1) == [[4.0]]
+    assert answers(model, 1, 1, 1) == [[4.0]] * 3
     assert (driver.graphs, driver.streams, driver.memory) == ([], [], {})
-    assert "the graph doesn't give what the session gives" in caplog.text
-
-
-def on_the_cpu():
-    prepare = onnxruntime_graph.OnnxRuntimeExecutor.prepare
-    return lambda self, call: prepare(self, CallInfo(**(vars(call) | {"device": None})))
-
-
-def test_without_a_gpu_it_is_not_taken(tmp_path):
-    asset = double_plus_asset(tmp_path / "engine")
-    choice = selection.choose(asset.manifest, ["onnxruntime_graph", "onnxruntime"])
-    assert (choice.executor, choice.reason) == ("onnxruntime", "CUDA graphs need a GPU")
-    call = CallInfo((Input(tf.float32, (1, 4), 0, 16),), 1, None, 0, False)
-    with pytest.raises(DeclinedError, match="CUDA graphs need a GPU"):
-        OnnxRuntimeGraphExecutor(asset).prepare(call)
+    assert caplog.text.count("the graph doesn't give what the session gives") == 1
 
 
 def test_types_that_numpy_does_not_know(resource, tmp_path, driver):
@@ -169,7 +156,8 @@ def test_types_that_numpy_does_not_know(resource, tmp_path, driver):
     asset = segment_asset(
         tmp_path / "engine", [helper.make_node("Identity", ["x:0"], ["y:0"])], *values
     )
-    runtime.bind(resource, asset, executors=["onnxruntime_graph"])
+    runtime.bind(resource, asset, executors=["onnxruntime"])
     model = model_of(segment.get_concrete_function(), resource)
-    assert model(tf.constant([1.5, -2.0], tf.bfloat16))[0].numpy().tolist() == [1.5, -2.0]
+    for _ in range(3):
+        assert model(tf.constant([1.5, -2.0], tf.bfloat16))[0].numpy().tolist() == [1.5, -2.0]
     assert len(driver.graphs) == 1

@@ -135,7 +135,7 @@ def install(resource: str, executor: Executor, *, hold: bool) -> None:
 def _prepare(identity: int, call_pointer: Any, plan_pointer: Any) -> int:
     call, plan = call_pointer.contents, plan_pointer.contents
     try:
-        prepared = _executors[identity].prepare(_describe(call))
+        prepared = _executors[identity].prepare(describe(call))
         if len(prepared.output_shapes) != call.num_outputs:
             raise InternalError(
                 f"{len(prepared.output_shapes)} output shapes for {call.num_outputs} outputs"
@@ -181,7 +181,8 @@ def _release(identity: int) -> None:
     executor.close()
 
 
-def _describe(call: CCall) -> CallInfo:
+def describe(call: CCall) -> CallInfo:
+    """What an executor is told of a call."""
     inputs = []
     for index in range(call.num_inputs):
         view = call.inputs[index]

@@ -1,17 +1,18 @@
 """Run a segment's ONNX as CUDA graphs: all of a call's kernels are launched at once.
 
 A small batch keeps a GPU busy for less time than ONNX Runtime takes to launch its kernels one by
-one. Each set of shapes is captured into a graph of its own, from a session of its own: what a
-graph reads must never be touched by another run, and with its shapes known ONNX Runtime computes
-beforehand what it would compute on the host.
+one. A set of shapes that comes often is captured into a graph of its own, from a session of its
+own: what a graph reads must never be touched by another run, and with its shapes known ONNX Runtime
+computes beforehand what it would compute on the host.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,32 +21,29 @@ from absl import logging
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.runtime import cuda_driver
 from tftrt_toolkit.runtime.bridge import CCall
-from tftrt_toolkit.runtime.executor import CallInfo, DeclinedError, Prepared
+from tftrt_toolkit.runtime.executor import CallInfo, describe
 from tftrt_toolkit.runtime.loading import op_library
-from tftrt_toolkit.runtime.onnxruntime_executor import NOWHERE, OnnxRuntimeExecutor, Session
+from tftrt_toolkit.runtime.onnxruntime_session import NOWHERE, Session
 
 # Each holds the segment's weights once more.
 MAX_GRAPHS = 8
+# A call with shapes that came this often is captured, which takes about as long as a session does.
+CALLS_BEFORE = 4
 # Of the outputs' scale: kernels that add in no fixed order differ by less.
 _TOLERANCE = 1e-2
 
 
-class OnnxRuntimeGraphExecutor:
-    """Shapes that can't be captured, and those beyond MAX_GRAPHS, run as by `onnxruntime`."""
-
-    name = "onnxruntime_graph"
+class Graphs:
+    """The graphs of one segment, at most MAX_GRAPHS."""
 
     def __init__(self, asset: AssetFile) -> None:
-        """The sessions are made from the asset's ONNX at the first call of each set of shapes."""
+        """None yet."""
         self._asset = asset
-        self._launched = OnnxRuntimeExecutor(asset)
         self._captured: weakref.WeakSet[_Captured] = weakref.WeakSet()
         self._lock = threading.Lock()
 
-    def prepare(self, call: CallInfo) -> Prepared:
-        """Capture a graph for these shapes."""
-        if call.device is None:
-            raise DeclinedError("it runs on the CPU here, and CUDA graphs need a GPU")
+    def capture(self, call: CallInfo) -> _Captured | None:
+        """A graph for the call's shapes. Logs why there is none."""
         with self._lock:
             try:
                 if len(self._captured) >= MAX_GRAPHS:
@@ -56,13 +54,31 @@ class OnnxRuntimeGraphExecutor:
                     "%s runs without a CUDA graph for shapes %s: %s",
                     self._asset.segment, call.shapes(), " ".join(str(error).split()),
                 )  # fmt: skip
-                return self._launched.prepare(call)
+                return None
             self._captured.add(captured)
-        return Prepared(captured.run, captured.output_shapes)
+        return captured
 
-    def close(self) -> None:
-        """Free the session without a graph; graphs go with the plans that run them."""
-        self._launched.close()
+
+class CapturingRun:
+    """Runs one set of shapes as `launched` does, and as a graph once it has come often."""
+
+    def __init__(self, graphs: Graphs, launched: Callable[[CCall], None]) -> None:
+        """Capture nothing yet."""
+        self._graphs, self._launched = graphs, launched
+        self._graph: _Captured | None = None
+        self._calls = itertools.count(1)
+
+    def __call__(self, call: CCall) -> None:
+        """Enqueue a call, or capture it first, which waits for the device."""
+        # One thread alone draws the number at which to capture; the others go on meanwhile.
+        if self._graph is None and next(self._calls) == CALLS_BEFORE + 1:
+            self._graph = self._graphs.capture(describe(call))
+        graph = self._graph
+        if graph is None:
+            return self._launched(call)
+        for index, shape in enumerate(graph.output_shapes):
+            call.allocate_output(index, shape)
+        graph.run(call)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +107,7 @@ class _Captured:
         self._graph = held.graph
         self._lock = threading.Lock()
 
-    def _capture(
-        self, asset: AssetFile, call: CallInfo, held: _Held
-    ) -> list[tuple[int, ...] | None]:
+    def _capture(self, asset: AssetFile, call: CallInfo, held: _Held) -> list[tuple[int, ...]]:
         held.stream = stream = cuda_driver.create_stream()
         held.session = session = Session(asset, call.device, stream, call.shapes())
         held.binding = binding = session.session.io_binding()
@@ -141,7 +155,7 @@ class _Captured:
             for buffer, shape, dtype in zip(self._outputs, shapes, dtypes, strict=True)
         ]
         _compare(found, expected)
-        return list(shapes)
+        return shapes
 
     def run(self, call: CCall) -> None:
         """Copy the inputs in, launch, copy the outputs out: all on TensorFlow's stream."""

@@ -19,7 +19,6 @@ from tftrt_toolkit.runtime import bridge
 from tftrt_toolkit.runtime.executor import Executor, install
 from tftrt_toolkit.runtime.loading import callback, load_ops, op_library
 from tftrt_toolkit.runtime.onnxruntime_executor import OnnxRuntimeExecutor
-from tftrt_toolkit.runtime.onnxruntime_graph import OnnxRuntimeGraphExecutor
 from tftrt_toolkit.runtime.selection import (
     Choice,
     allowed_executors,
@@ -122,8 +121,6 @@ def make_executor(choice: Choice, asset: AssetFile, max_cached_engines: int) -> 
     def make(name: str) -> Executor:
         if name == "onnxruntime":
             return OnnxRuntimeExecutor(asset)
-        if name == "onnxruntime_graph":
-            return OnnxRuntimeGraphExecutor(asset)
         if name == "tensorrt":
             plans = choice.plans or fitting_plans(asset.plans)[0]
             return TensorRtExecutor(asset, plans, max_cached_engines, _build)

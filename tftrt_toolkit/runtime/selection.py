@@ -16,8 +16,7 @@ from tftrt_toolkit.errors import InvalidArgumentError
 from tftrt_toolkit.manifest import Manifest, PlanEntry, TunedExecutor
 
 # "tuned": the executor that was fastest on this device when the model was tuned.
-# "onnxruntime_graph": each set of shapes as a CUDA graph, with the weights once more for each.
-EXECUTORS = ("tuned", "tensorrt", "onnxruntime", "onnxruntime_graph", "xla", "native")
+EXECUTORS = ("tuned", "tensorrt", "onnxruntime", "xla", "native")
 # Never slower than native unless that was asked for.
 DEFAULT = ("tuned", "tensorrt", "native")
 ENVIRONMENT = "TFTRT_TOOLKIT_EXECUTORS"
@@ -28,10 +27,9 @@ _chosen: tuple[str, ...] | None = None
 def set_executors(names: Sequence[str] | None) -> None:
     """Which executors may run segments that are loaded or bound from now on, the best first.
 
-    Of "tuned", "tensorrt", "onnxruntime", "onnxruntime_graph", "xla" and "native"; a segment that
-    none of them can run is native. None: those of the environment variable
-    TFTRT_TOOLKIT_EXECUTORS (comma-separated), else `("tuned", "tensorrt", "native")`. Raises
-    InvalidArgumentError on an unknown name.
+    Of "tuned", "tensorrt", "onnxruntime", "xla" and "native"; a segment that none of them can run
+    is native. None: those of the environment variable TFTRT_TOOLKIT_EXECUTORS (comma-separated),
+    else `("tuned", "tensorrt", "native")`. Raises InvalidArgumentError on an unknown name.
     """
     global _chosen
     _chosen = None if names is None else check_names(names, "executors")
@@ -96,7 +94,7 @@ def choose(
             tuned = tuple(one for one in manifest.tuned if one.device == device_name())
             if tuned:
                 return Choice(name, tuple(reasons), tuned=tuned)
-        elif reason := _no_onnxruntime(manifest, name):
+        elif reason := _no_onnxruntime(manifest):
             reasons.append(reason)
         else:
             return Choice(name, tuple(reasons))
@@ -154,13 +152,11 @@ def _as_numbers(capability: str) -> tuple[int, ...]:
     return tuple(int(part) for part in capability.split(".") if part.isdigit())
 
 
-def _no_onnxruntime(manifest: Manifest, name: str) -> str | None:
+def _no_onnxruntime(manifest: Manifest) -> str | None:
     if manifest.onnx is None:
         return "it holds no ONNX"
     if importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed"
-    if name == "onnxruntime_graph" and not gpu_capabilities():
-        return "CUDA graphs need a GPU"
     return None
 
 
