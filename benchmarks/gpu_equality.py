@@ -20,8 +20,7 @@ from typing import Any
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks.gpu_columns import Columns, convert
-from benchmarks.gpu_executors import machine
+from benchmarks.gpu_columns import Columns, convert, machine
 from tftrt_toolkit.validation.tolerances import default_tolerance
 
 _MODELS = flags.DEFINE_list(

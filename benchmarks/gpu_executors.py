@@ -16,7 +16,6 @@ all rows into a Markdown file.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks.gpu_columns import Columns, Subject, convert
+from benchmarks.gpu_columns import Columns, Subject, convert, machine
 from benchmarks.gpu_table import markdown
 from benchmarks.tables import write_block
 
@@ -106,22 +105,6 @@ def command(arguments: Sequence[str]) -> str:
     files = ("--output", "--resume", "--docs")
     flags_of = [one for one in arguments if not one.startswith(files)]
     return " ".join(["python -m benchmarks.gpu_executors", *flags_of, "--output=FILE"])
-
-
-def machine() -> dict[str, str]:
-    """What the figures hold for."""
-    import onnxruntime
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    found = {"tensorflow": tf.__version__, "onnxruntime": onnxruntime.__version__}
-    if gpus:
-        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        done = subprocess.run(query, capture_output=True, text=True, check=True)
-        found["gpu"] = done.stdout.strip()
-    for gpu in gpus:  # ONNX Runtime needs memory beside TensorFlow's
-        tf.config.experimental.set_memory_growth(gpu, True)
-    return found
 
 
 def main(argv: list[str]) -> None:
