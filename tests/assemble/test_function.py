@@ -80,6 +80,22 @@ def test_an_engine_node_has_the_stock_attributes(frozen):
     assert len(node.attr["input_shapes"].list.shape) == 1
 
 
+def test_int32_inputs_may_lie_on_the_host_of_a_gpu():
+    @tf.function(input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([None], tf.int32)])
+    def add(x, ids):
+        return tf.nn.relu(x) + tf.cast(ids * ids, tf.float32)[:, None]
+
+    frozen = freeze_function(add.get_concrete_function(), "add")
+    converted = assemble(frozen, {"Relu", "Mul", "Cast", "ExpandDims", "StridedSlice", "AddV2"})
+    (node,) = [
+        op.node_def for op in converted.function.graph.get_operations() if op.type == "TRTEngineOp"
+    ]
+    kinds = list(node.attr["InT"].list.type)
+    assert tf.int32.as_datatype_enum in kinds
+    on_host = [i for i, kind in enumerate(kinds) if kind == tf.int32.as_datatype_enum]
+    assert list(node.attr["_input_hostmem"].list.i) == on_host
+
+
 def test_two_conversions_of_a_model_share_no_name(frozen, images):
     first, second = assemble(frozen, CONV), assemble(frozen, CONV)
     assert not set(first.resources.values()) & set(second.resources.values())

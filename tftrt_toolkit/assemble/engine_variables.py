@@ -60,7 +60,7 @@ class _Function:
         """Captured arguments; they are the last."""
         bound = list(self.saved.bound_inputs)
         names = [argument.name for argument in self.definition.signature.input_arg]
-        tensors = [name for name in self.call.input if not is_control(name)]
+        tensors, _ = _inputs(self.call)
         first = len(names) - len(bound)
         if len(tensors) != len(names) or first < 0:
             name = self.definition.signature.name
@@ -74,8 +74,7 @@ class _Function:
             self.saved.bound_inputs.append(one.object_id)
             if "_input_shapes" in self.definition.attr:
                 self.definition.attr["_input_shapes"].list.shape.add()  # a scalar's
-        tensors = [name for name in self.call.input if not is_control(name)]
-        controls = [name for name in self.call.input if is_control(name)]
+        tensors, controls = _inputs(self.call)
         self.call.input[:] = [*tensors, *(one.tensor for one in added), *controls]
         self.call.attr["Tin"].list.type.extend([_RESOURCE] * len(added))
 
@@ -203,17 +202,22 @@ def _return_to(function: _Function, resources: Mapping[str, _Resource]) -> None:
             for one in resource.kept()
         ]
         function.capture(variables)
-        controls = [name for name in node.input if is_control(name)]
-        tensors = [name for name in node.input if not is_control(name)]
+        tensors, controls = _inputs(node)
         node.input[:] = [*tensors, *(one.argument for one in variables), *controls]
         node.attr["InT"].list.type.extend([_RESOURCE] * len(variables))
         del node.attr[VARIABLES_KEPT]
     function.drop_unused_captures()
 
 
+def _inputs(node: Any) -> tuple[list[str], list[str]]:
+    """A node's tensors, and its control inputs."""
+    tensors = [name for name in node.input if not is_control(name)]
+    return tensors, [name for name in node.input if is_control(name)]
+
+
 def _handles(engine: Any) -> list[str]:
     """An engine's inputs that are handles, its last ones."""
-    tensors = [name for name in engine.input if not is_control(name)]
+    tensors, _ = _inputs(engine)
     types = engine.attr["InT"].list.type
     handles = [name for name, dtype in zip(tensors, types, strict=True) if dtype == _RESOURCE]
     if handles != tensors[len(tensors) - len(handles) :]:
@@ -227,8 +231,7 @@ def _resource_of(engine: Any) -> str:
 
 def _drop_handles(engine: Any, count: int) -> None:
     """Let an engine do without its last `count` inputs."""
-    tensors = [name for name in engine.input if not is_control(name)]
-    controls = [name for name in engine.input if is_control(name)]
+    tensors, controls = _inputs(engine)
     engine.input[:] = [*tensors[:-count], *controls]
     del engine.attr["InT"].list.type[-count:]
 
@@ -314,8 +317,7 @@ def _copy(proto: Any) -> Any:
 
 
 def _keep_inputs(call: Any, kept: Sequence[int]) -> None:
-    tensors = [name for name in call.input if not is_control(name)]
-    controls = [name for name in call.input if is_control(name)]
+    tensors, controls = _inputs(call)
     call.input[:] = [*(tensors[index] for index in kept), *controls]
     call.attr["Tin"].list.type[:] = [call.attr["Tin"].list.type[index] for index in kept]
     call.attr.pop("_read_only_resource_inputs", None)  # numbers inputs; no loader needs it
