@@ -1,5 +1,6 @@
 """The command as a process: figures of every model, TensorFlow Lite's too, and bad input."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.cli.processes import INTERRUPTED, interrupt, reading, run_each, script, start, wait_for
 from tests.validation import small_models
 from tftrt_toolkit import ToolkitOptions, TrtGraphConverterV2
+from tftrt_toolkit.validation.worker import WorkerModel
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,13 @@ def test_all_models_on_labelled_inputs_and_bad_flags(directory):
 
 
 def workers(process):
-    """How many processes it has started."""
-    return len(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    """How many models it runs in processes (what TensorFlow's import starts doesn't count)."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = []
+    for child in children:
+        with contextlib.suppress(OSError):  # has ended since
+            commands.append(Path(f"/proc/{child}/cmdline").read_text())
+    return sum(WorkerModel.__module__ in command for command in commands)
 
 
 def test_interrupted_it_leaves_nothing(directory, tmp_path, monkeypatch):
