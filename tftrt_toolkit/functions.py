@@ -42,6 +42,11 @@ class Draft:
     control_results: tuple[str, ...]
 
 
+def functions_by_name(graph_def: Any) -> dict[str, Any]:
+    """The FunctionDefs of a GraphDef's library, to read or to edit."""
+    return {function.signature.name: function for function in graph_def.library.function}
+
+
 def called_functions(node: Any) -> Iterator[Any]:
     """NameAttrLists of the functions that a NodeDef names in its attributes, to read or to edit."""
     for name, value in node.attr.items():

@@ -49,6 +49,18 @@ def find_meta_graph(saved_model: Any, directory: Path, tags: Sequence[str]) -> A
     return saved_model.meta_graphs[groups.index(set(tags))]
 
 
+def signature_objects(objects: Any) -> dict[str, int]:
+    """Signature key -> the number of its function among a SavedObjectGraph's objects."""
+    root = objects.nodes[0].children if objects.nodes else ()
+    signatures = next((one.node_id for one in root if one.local_name == "signatures"), None)
+    children = () if signatures is None else objects.nodes[signatures].children
+    return {
+        child.local_name: child.node_id
+        for child in children
+        if objects.nodes[child.node_id].HasField("bare_concrete_function")
+    }
+
+
 def size_on_disk(path: Path) -> int:
     """Bytes of a file, or of all files in a directory; 0 if there is none."""
     files = [path] if path.is_file() else path.rglob("*")

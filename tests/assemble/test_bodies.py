@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.assemble.cutting import cut, cut_ops
+from tests.freeze.frozen import multiplied
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import EngineAttributes
 from tftrt_toolkit.assemble import assemble_function, save_model, segment_function
@@ -115,17 +116,9 @@ def test_a_segment_of_a_body_runs_by_itself(rows):
 def test_one_body_called_twice_with_other_weights(rows):
     kernels = [variable(64, 64, seed=seed) for seed in (1, 2)]
 
-    @tf.function
-    def apply(rows, handle):
-        def grow(step, state):
-            kernel = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
-            return step + 1, state @ tf.ensure_shape(kernel, [64, 64])
-
-        return tf.while_loop(lambda step, _: step < 2, grow, [0, rows])[1]
-
     @tf.function(input_signature=[ROWS])
     def serve(rows):
-        return apply(apply(rows, kernels[0].handle), kernels[1].handle)
+        return multiplied(multiplied(rows, kernels[0].handle), kernels[1].handle)
 
     original = serve.get_concrete_function()
     _, converted = convert(original, {"MatMul"})

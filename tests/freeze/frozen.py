@@ -28,3 +28,14 @@ def body(graph, part):
     """The one body whose name has `part` in it."""
     (found,) = [item for name, item in graph.bodies.items() if part in name]
     return found
+
+
+@tf.function
+def multiplied(rows, handle):
+    """Rows of 64, multiplied in a loop with the [64, 64] variable that this handle stands for."""
+
+    def multiply(step, state):
+        kernel = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
+        return step + 1, state @ tf.ensure_shape(kernel, [64, 64])
+
+    return tf.while_loop(lambda step, _: step < 2, multiply, [0, rows])[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.freeze.frozen import ROWS, body, freeze, nodes, variable
+from tests.freeze.frozen import ROWS, body, freeze, multiplied, nodes, variable
 
 
 def test_a_loop_and_its_matrices():
@@ -106,15 +106,7 @@ def test_loops_in_branches_in_loops():
 def test_one_function_called_twice_has_a_body_for_each_call():
     first, second = variable(64, 64, seed=1), variable(64, 64, seed=2)
 
-    @tf.function
-    def apply(rows, handle):
-        def grow(step, state):
-            kernel = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
-            return step + 1, state @ tf.ensure_shape(kernel, [64, 64])
-
-        return tf.while_loop(lambda step, _: step < 2, grow, [0, rows])[1]
-
-    graph = freeze(lambda rows: apply(apply(rows, first.handle), second.handle), ROWS)
+    graph = freeze(lambda rows: multiplied(multiplied(rows, first.handle), second.handle), ROWS)
     loops = [item for name, item in graph.bodies.items() if "body" in name]
     values = [next(iter(loop.weights.values())).value.sum() for loop in loops]
     assert sorted(values) == sorted([first.numpy().sum(), second.numpy().sum()])

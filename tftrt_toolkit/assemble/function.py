@@ -22,9 +22,11 @@ from tftrt_toolkit.functions import (
     Draft,
     called_functions,
     function_of_graph,
+    functions_by_name,
     reachable_functions,
 )
 from tftrt_toolkit.graph import control_inputs, is_control, node_of, tensor_of, topological
+from tftrt_toolkit.protos import copied
 
 
 def assemble_function(
@@ -70,7 +72,7 @@ class _Assembler:
 
     def assemble(self, graph: FrozenGraph) -> Draft:
         """The graph with engine nodes, its library complete."""
-        library = {item.signature.name: item for item in graph.graph_def.library.function}
+        library = functions_by_name(graph.graph_def)
         names = self._convert_bodies(graph, library)
         names |= self._adopt_others(graph, names, library)
         nodes = self._rewrite(graph, library, names)
@@ -99,7 +101,7 @@ class _Assembler:
         for node in graph.graph_def.node:
             if node.name not in owners:
                 weight = graph.weights.get(node.name)
-                nodes.append(_copy(weight.reader if weight else node))
+                nodes.append(copied(weight.reader if weight else node))
         for segment in self._by_graph.get(graph.name, ()):
             nodes.append(self._engine(graph, segment, library, names))
         for node in nodes:
@@ -156,7 +158,7 @@ class _Assembler:
         found = roots | reachable_functions(inner, library).keys()
         names = {name: f"{name}_{self.uid}_kept" for name in found}
         for name, new_name in names.items():
-            copy = _copy(library[name])
+            copy = copied(library[name])
             copy.signature.name = new_name
             rename_calls(copy.node_def, names)
             self._made[new_name] = copy
@@ -204,12 +206,6 @@ def rename_calls(nodes: Sequence[Any], names: Mapping[str, str]) -> None:
             function.name = names.get(function.name, function.name)
 
 
-def _copy(proto: Any) -> Any:
-    copy = type(proto)()
-    copy.CopyFrom(proto)
-    return copy
-
-
 def _needed(draft: Draft) -> list[Any]:
     """Arguments, and what results and effects need.
 
@@ -226,4 +222,4 @@ def _needed(draft: Draft) -> list[Any]:
             raise InternalError(f"a tensor of {name!r} is needed, which a segment keeps")
         needed.add(name)
         waiting.extend(node_of(source) for source in nodes[name].input)
-    return [_copy(node) for node in topological(draft.graph_def.node) if node.name in needed]
+    return [copied(node) for node in topological(draft.graph_def.node) if node.name in needed]

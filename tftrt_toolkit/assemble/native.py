@@ -12,7 +12,7 @@ from tftrt_toolkit.artifacts import FrozenFunction, FrozenGraph, Rounding, Segme
 from tftrt_toolkit.assemble.live import import_graph
 from tftrt_toolkit.assemble.rounding import rounded_nodes
 from tftrt_toolkit.errors import InternalError
-from tftrt_toolkit.functions import Draft, function_of_graph, reachable_functions
+from tftrt_toolkit.functions import Draft, function_of_graph, functions_by_name, reachable_functions
 from tftrt_toolkit.graph import is_control, node_of, tensor_of
 
 
@@ -95,7 +95,7 @@ def segment_function(
         graph, segment, [node for node in nodes if node.name not in graph.weights], segment.weights
     )
     draft.graph_def.node.extend(inner)
-    library = {function.signature.name: function for function in graph.graph_def.library.function}
+    library = functions_by_name(graph.graph_def)
     draft.graph_def.library.function.extend(reachable_functions(inner, library).values())
     weights = [tf.constant(graph.weights[weight].value) for weight in segment.weights]
     function = import_graph(f"{segment.name}_alone", draft, {})

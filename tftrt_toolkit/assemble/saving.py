@@ -92,8 +92,7 @@ def _graft(
         resources = engine_resources(files, max_cached_engines_count)
         add_resources(meta_graph, resources, secrets.token_hex(4))
         if has_objects:
-            for key in converted:
-                keep_variables(meta_graph, key)
+            keep_variables(meta_graph, converted)
     refresh_op_list(meta_graph)
 
 

@@ -6,23 +6,15 @@ from typing import Any
 
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.graph import node_of
+from tftrt_toolkit.saved_model import signature_objects
 
 
 def signature_object(objects: Any, key: str) -> Any:
     """The SavedBareConcreteFunction of a signature. Raises ModelError if there is none."""
-    found = find_signature_object(objects, key)
+    found = signature_objects(objects).get(key)
     if found is None:
         raise ModelError(f"the model's objects have no signature {key!r}: export the model again")
-    return found
-
-
-def find_signature_object(objects: Any, key: str) -> Any:
-    """The SavedBareConcreteFunction of a signature; None if there is none."""
-    found = objects.nodes and child_of(objects, objects.nodes[0], "signatures")
-    found = found and child_of(objects, found, key)
-    if not found or not found.HasField("bare_concrete_function"):
-        return None
-    return found.bare_concrete_function
+    return objects.nodes[found].bare_concrete_function
 
 
 def child_of(objects: Any, parent: Any, name: str) -> Any:

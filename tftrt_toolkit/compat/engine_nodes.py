@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tftrt_toolkit.errors import ModelError
-from tftrt_toolkit.functions import VARIABLES_KEPT, called_functions
+from tftrt_toolkit.functions import VARIABLES_KEPT, called_functions, functions_by_name
 
 OP = "TRTEngineOp"
 # How functions refer to the op's outputs, and to those of a call.
@@ -95,7 +95,7 @@ def replace_engines(graph_def: Any) -> None:
 
     TRTEngineOp_000_000: TRTEngineOp(x)[segment_func=F]  ->  PartitionedCall(x)[f=F]
     """
-    library = {function.signature.name: function for function in graph_def.library.function}
+    library = functions_by_name(graph_def)
     natives = set()
     for engine in engine_nodes(graph_def.node):
         natives.add(engine.function)

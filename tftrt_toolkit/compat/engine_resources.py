@@ -10,6 +10,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tftrt_toolkit.compat.objects import concrete_functions, function_names, remove_objects
 from tftrt_toolkit.compat.soundness import calls_of
 from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.functions import functions_by_name
 from tftrt_toolkit.graph import data_inputs, is_control, node_of
 
 RESOURCE_OPS = frozenset(
@@ -30,7 +31,7 @@ def remove_engine_resources(meta_graph: Any) -> tuple[str, ...]:
 
     Raises ModelError where something else depends on them.
     """
-    library = {one.signature.name: one for one in meta_graph.graph_def.library.function}
+    library = functions_by_name(meta_graph.graph_def)
     doomed_functions = _resource_functions(library)
     objects = meta_graph.object_graph_def
     removed = _remove_resource_objects(objects, doomed_functions)

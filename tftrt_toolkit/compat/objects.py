@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from tftrt_toolkit.compat.soundness import object_references
+from tftrt_toolkit.protos import copied, keep_items
 
 
 def function_names(node: Any) -> list[str]:
@@ -30,8 +30,8 @@ def remove_objects(objects: Any, doomed: set[int]) -> list[Any]:
     after = _reachable(objects, doomed)
     kept = [index for index in range(len(objects.nodes)) if index in after or index not in before]
     places = {old: new for new, old in enumerate(kept)}
-    removed = [_copy(node) for index, node in enumerate(objects.nodes) if index not in places]
-    remaining = [_copy(objects.nodes[index]) for index in kept]
+    removed = [copied(node) for index, node in enumerate(objects.nodes) if index not in places]
+    remaining = [copied(objects.nodes[index]) for index in kept]
     gone = {name for node in removed for name in function_names(node)}
     gone -= {name for node in remaining for name in function_names(node)}
     for node in remaining:
@@ -43,12 +43,6 @@ def remove_objects(objects: Any, doomed: set[int]) -> list[Any]:
     for function in objects.concrete_functions.values():
         function.bound_inputs[:] = [places[index] for index in function.bound_inputs]
     return removed
-
-
-def _copy(node: Any) -> Any:
-    copy = type(node)()
-    copy.CopyFrom(node)
-    return copy
 
 
 def _reachable(objects: Any, without: set[int]) -> set[int]:
@@ -71,7 +65,7 @@ def _reachable(objects: Any, without: set[int]) -> set[int]:
 
 def _renumber(node: Any, places: dict[int, int]) -> None:
     for references in (node.children, node.dependencies):
-        _keep(references, [one for one in references if one.node_id in places])
+        keep_items(references, [i for i, one in enumerate(references) if one.node_id in places])
         for reference in references:
             reference.node_id = places[reference.node_id]
     for slot in node.slot_variables:
@@ -80,9 +74,3 @@ def _renumber(node: Any, places: dict[int, int]) -> None:
     for saveable in node.saveable_objects.values():
         saveable.save_function = places[saveable.save_function]
         saveable.restore_function = places[saveable.restore_function]
-
-
-def _keep(field: Any, kept: Iterable[Any]) -> None:
-    copies = [_copy(one) for one in kept]
-    del field[:]
-    field.extend(copies)

@@ -19,6 +19,7 @@ from tftrt_toolkit.compat.engine_nodes import EngineNode, replace_engines, requi
 from tftrt_toolkit.compat.engine_resources import RESOURCE_OPS, remove_engine_resources
 from tftrt_toolkit.compat.soundness import check_meta_graph
 from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.functions import functions_by_name
 from tftrt_toolkit.saved_model import read_saved_model
 
 # Written anew, or about the engines.
@@ -96,7 +97,7 @@ def inspect_model(directory: Path) -> tuple[Any, list[EngineNode]]:
     for meta_graph in saved_model.meta_graphs:
         try:
             check_meta_graph(meta_graph)
-            library = {one.signature.name: one for one in meta_graph.graph_def.library.function}
+            library = functions_by_name(meta_graph.graph_def)
             found = engine_nodes.all_engine_nodes(meta_graph.graph_def)
             require_native(found, library)
         except ModelError as error:

@@ -14,6 +14,7 @@ from tensorflow.python.framework import op_def_registry
 
 from tftrt_toolkit.compat.engine_nodes import OP, callees
 from tftrt_toolkit.errors import ModelError
+from tftrt_toolkit.functions import functions_by_name
 from tftrt_toolkit.graph import node_of
 
 _RESERVED = {"", ".", ".."}
@@ -24,7 +25,7 @@ _LOOP_OPS = {"NextIteration", "RefNextIteration"}
 def check_meta_graph(meta_graph: Any) -> None:
     """Raise ModelError if the graph, its functions, its objects or its assets make no sense."""
     functions = meta_graph.graph_def.library.function
-    library = {function.signature.name: function for function in functions}
+    library = functions_by_name(meta_graph.graph_def)
     _check_unique((function.signature.name for function in functions), "functions")
     _check_graph("the graph", meta_graph.graph_def.node, ())
     for name, function in library.items():

@@ -22,6 +22,7 @@ from tftrt_toolkit.compat.engine_nodes import all_engine_nodes
 from tftrt_toolkit.compat.libnvinfer import require_tensorrt
 from tftrt_toolkit.converter_base import ConverterBase, Request
 from tftrt_toolkit.errors import ConversionError, InvalidArgumentError, MissingDependencyError
+from tftrt_toolkit.functions import functions_by_name
 from tftrt_toolkit.params import ToolkitOptions, check_params, resolve_strategy
 from tftrt_toolkit.tensorflow_version import has_stock_converter
 from tftrt_toolkit.validation.gate import Gate, GateResult, judge, refusal
@@ -133,7 +134,7 @@ class StockConverter(ConverterBase):
         if not self._stock._converted:
             raise RuntimeError("convert() must be called before report()")
         graph_def = self._stock._converted_graph_def
-        library = {one.signature.name: one for one in graph_def.library.function}
+        library = functions_by_name(graph_def)
         segments: list[dict[str, Any]] = [
             {"name": engine.name, "op_counts": _op_counts(library.get(engine.function))}
             for engine in all_engine_nodes(graph_def)

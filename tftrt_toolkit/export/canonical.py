@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import onnx
 
+from tftrt_toolkit.protos import copied
+
 _COUNTER = re.compile(r"__\d+")
 
 
@@ -70,16 +72,10 @@ def _canonicalize(
         tensor.name = names.get(tensor.name, tensor.name)
     for value in (*graph.input, *graph.output):
         value.name = names.get(value.name, value.name)
-    copies = list(map(_copy, ordered)), list(map(_copy, used))
+    copies = list(map(copied, ordered)), list(map(copied, used))
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(copies[0])
     graph.initializer.extend(copies[1])
-
-
-def _copy(message: onnx.NodeProto | onnx.TensorProto) -> onnx.NodeProto | onnx.TensorProto:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
 
 
 def _depth_first(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -28,6 +28,7 @@ from tftrt_toolkit.functions import (
     Draft,
     bodies_of,
     body_inputs,
+    functions_by_name,
     graph_of_function,
     opaque_functions,
     reachable_functions,
@@ -88,8 +89,8 @@ class _Freezer:
         """Lift large Consts out of the draft and its library before grappler copies them."""
         self.values = Values()
         self._lifted: dict[str, Any] = {}
+        self._library = functions_by_name(draft.graph_def)
         functions = draft.graph_def.library.function
-        self._library = {function.signature.name: function for function in functions}
         lift_constants(draft.graph_def.node, self._lifted)
         grappler.prepare(draft.graph_def.node)
         grappler.prepare_functions(functions)

@@ -7,12 +7,13 @@ and creates and reads each variable; Keras exports every variable twice.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 from tftrt_toolkit.functions import called_functions
+from tftrt_toolkit.protos import keep_items
+from tftrt_toolkit.saved_model import signature_objects
 
-_SIGNATURES = "signatures"
 # A captured tensor is one of a function's graph, which a gradient takes.
 _FUNCTIONS = {"function", "bare_concrete_function", "captured_tensor"}
 _GRADIENT = "_gradient_op_type"
@@ -35,9 +36,10 @@ def keep_signatures(meta_graph: Any, keys: Sequence[str]) -> Pruned:
     for which a checkpoint has nothing at all.
     """
     objects = meta_graph.object_graph_def
-    wanted = _signature_ids(objects, keys)
-    if wanted is None:
+    signatures = signature_objects(objects)
+    if not signatures.keys() >= set(keys):
         return Pruned()
+    wanted = [signatures[key] for key in keys]
     library = _Library(meta_graph.graph_def.library)
     needed = _needed(objects, library, [*wanted, *_stateful(objects)])
     variables = set(_of_kind(objects, {"variable"}))
@@ -91,15 +93,6 @@ class _Library:
         yield from (called.name for called in called_functions(node))
         if _GRADIENT in node.attr:
             yield self._gradients.get(node.attr[_GRADIENT].s, "")
-
-
-def _signature_ids(objects: Any, keys: Sequence[str]) -> list[int] | None:
-    """The objects of these signatures; None if there isn't one of each."""
-    roots = [one.node_id for one in objects.nodes[0].children if one.local_name == _SIGNATURES]
-    known: Mapping[str, int] = {
-        child.local_name: child.node_id for root in roots for child in objects.nodes[root].children
-    }
-    return [known[key] for key in keys] if known.keys() >= set(keys) else None
 
 
 def _of_kind(objects: Any, kinds: Set[str]) -> Iterator[int]:
@@ -160,13 +153,9 @@ def _drop_objects(objects: Any, dropped: set[int]) -> None:
             node.Clear()
             node.user_object.identifier = "_generic_user_object"
         for references in (node.children, node.dependencies):
-            _keep_items(references, [one for one in references if one.node_id not in dropped])
-        slots = [one for one in node.slot_variables if one.slot_variable_node_id not in dropped]
-        _keep_items(node.slot_variables, slots)
-
-
-def _keep_items(items: Any, kept: Sequence[Any]) -> None:
-    if len(kept) < len(items):
-        copies = [type(one).FromString(one.SerializeToString()) for one in kept]
-        del items[:]
-        items.extend(copies)
+            keep_items(
+                references, [i for i, one in enumerate(references) if one.node_id not in dropped]
+            )
+        slots = enumerate(node.slot_variables)
+        kept = [i for i, one in slots if one.slot_variable_node_id not in dropped]
+        keep_items(node.slot_variables, kept)

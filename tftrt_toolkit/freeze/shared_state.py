@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tftrt_toolkit.freeze.effects import assigned_arguments
-from tftrt_toolkit.functions import graph_of_function, reachable_functions
-from tftrt_toolkit.saved_model import listed
+from tftrt_toolkit.functions import functions_by_name, graph_of_function, reachable_functions
+from tftrt_toolkit.saved_model import listed, signature_objects
 
-_SIGNATURES = "signatures"
 # To look closer only where there is something to find: nearly all models assign nothing.
 _ASSIGNS = re.compile(r"Assign|Resource(Sparse)?Apply|ResourceScatter")
 
@@ -21,8 +20,11 @@ def stale_weights(meta_graph: Any, keys: Sequence[str]) -> tuple[str, ...]:
     Of a TF2 MetaGraphDef; others tell nothing, as their signatures share one graph.
     """
     objects = meta_graph.object_graph_def
-    library = {one.signature.name: one for one in meta_graph.graph_def.library.function}
-    signatures = dict(sorted(_signatures(objects)))
+    library = functions_by_name(meta_graph.graph_def)
+    signatures = {
+        key: objects.nodes[index].bare_concrete_function.concrete_function_name
+        for key, index in sorted(signature_objects(objects).items())
+    }
     assigned = {key: _assigned(objects, library, name) for key, name in signatures.items()}
     constants = {
         key: _bound(objects, signatures[key]) - assigned[key] for key in keys if key in signatures
@@ -38,17 +40,6 @@ def stale_weights(meta_graph: Any, keys: Sequence[str]) -> tuple[str, ...]:
                 "convert again after calling it"
             )
     return tuple(found)
-
-
-def _signatures(objects: Any) -> Iterator[tuple[str, str]]:
-    """Signature key and the name of its concrete function."""
-    for root in objects.nodes[0].children if objects.nodes else ():
-        if root.local_name != _SIGNATURES:
-            continue
-        for child in objects.nodes[root.node_id].children:
-            name = objects.nodes[child.node_id].bare_concrete_function.concrete_function_name
-            if name in objects.concrete_functions:
-                yield child.local_name, name
 
 
 def _bound(objects: Any, name: str) -> set[int]:

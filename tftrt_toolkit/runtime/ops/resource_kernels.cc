@@ -45,6 +45,17 @@ class EngineResource : public tensorflow::ResourceBase {
   std::unique_ptr<KeptVariables> variables_;
 };
 
+namespace {
+
+// What a kernel's first input stands for, which keeps it alive.
+absl::StatusOr<EngineResource*> FirstInput(OpKernelContext* context) {
+  ResourceHandle handle;
+  TF_RETURN_IF_ERROR(tensorflow::HandleFromInput(context, 0, &handle));
+  return handle.GetResource<EngineResource>();
+}
+
+}  // namespace
+
 // Gives the same handle at each run: a session runs it for the initializer and for each call.
 class CreateResourceHandle : public OpKernel {
  public:
@@ -72,9 +83,7 @@ class HoldEngineVariables : public OpKernel {
     OP_REQUIRES_OK(construction, construction->GetAttr("segment_func", &function_));
   }
   void Compute(OpKernelContext* context) override {
-    ResourceHandle handle;
-    OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
-    const auto resource = handle.GetResource<EngineResource>();
+    const auto resource = FirstInput(context);
     OP_REQUIRES_OK(context, resource.status());
     (*resource)->Hold(function_.name());
   }
@@ -107,9 +116,7 @@ class InitializeResource : public OpKernel {
     OP_REQUIRES_OK(construction, construction->GetAttr("max_cached_engines_count", &max_cached_));
   }
   void Compute(OpKernelContext* context) override {
-    ResourceHandle handle;
-    OP_REQUIRES_OK(context, tensorflow::HandleFromInput(context, 0, &handle));
-    const auto resource = handle.GetResource<EngineResource>();
+    const auto resource = FirstInput(context);
     OP_REQUIRES_OK(context, resource.status());
     const Tensor& filename = context->input(1);
     OP_REQUIRES(context, tensorflow::TensorShapeUtils::IsScalar(filename.shape()),
