@@ -44,15 +44,17 @@ def model_dir(tmp_path_factory):
     return directory
 
 
-def convert(model_dir):
-    converter = TrtGraphConverterV2(
+def converter_of(model_dir, **options):
+    shapes = {"x": ShapeRange((1, 16), (2, 16), (4, 16))}
+    return TrtGraphConverterV2(
         model_dir,
         use_dynamic_shape=True,
-        options=ToolkitOptions(
-            compute_capabilities=("8.9",),
-            input_shapes={"x": ShapeRange((1, 16), (2, 16), (4, 16))},
-        ),
+        options=ToolkitOptions(compute_capabilities=("8.9",), input_shapes=shapes, **options),
     )
+
+
+def convert(model_dir):
+    converter = converter_of(model_dir)
     function = converter.convert()
     expected = tf.saved_model.load(model_dir).signatures["serving_default"](x=INPUT)["y"]
     np.testing.assert_allclose(function(x=tf.constant(INPUT))["y"], expected, atol=1e-6)
@@ -222,16 +224,7 @@ def test_engines_of_a_segment_that_fails_its_check_are_forgotten(model_dir, buil
     [{"check": False}, {"max_error": 1.0}],
 )
 def test_without_a_check_to_wait_for_engines_are_built_once(model_dir, built, options):
-    converter = TrtGraphConverterV2(
-        model_dir,
-        use_dynamic_shape=True,
-        options=ToolkitOptions(
-            compute_capabilities=("8.9",),
-            input_shapes={"x": ShapeRange((1, 16), (2, 16), (4, 16))},
-            **options,
-        ),
-    )
-    converter.convert()
+    converter_of(model_dir, **options).convert()
     assert len(built) == 1
 
 
