@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from tftrt_toolkit import TrtGraphConverterV2
 from tftrt_toolkit.freeze import load_model
+from tftrt_toolkit.freeze.shared_state import stale_weights
+from tftrt_toolkit.saved_model import read_saved_model, signature_objects
 
 ROWS = tf.TensorSpec([None, 4], tf.float32, "rows")
 
@@ -65,3 +67,24 @@ def test_a_conversion_warns_and_reports(directory, caplog):
     converter.convert()
     assert "convert again after calling it" in caplog.text
     assert any("'update' assigns 'kernel'" in note for note in converter.report()["notes"])
+
+
+def without_function(meta_graph, name):
+    library = meta_graph.graph_def.library.function
+    library.remove(next(one for one in library if one.signature.name == name))
+
+
+def without_saved_function(meta_graph, name):
+    del meta_graph.object_graph_def.concrete_functions[name]
+
+
+@pytest.mark.parametrize("damage", [without_function, without_saved_function])
+def test_a_signature_without_its_function_is_left_to_the_loader(directory, damage):
+    meta_graph = read_saved_model(directory).meta_graphs[0]
+    objects = meta_graph.object_graph_def
+    update = objects.nodes[signature_objects(objects)["update"]].bare_concrete_function
+    damage(meta_graph, update.concrete_function_name)
+    damaged = meta_graph.SerializeToString(deterministic=True)
+    (note,) = stale_weights(meta_graph, ["serve", "update"])
+    assert note.startswith("signature 'decay' assigns 'kernel'")
+    assert meta_graph.SerializeToString(deterministic=True) == damaged

@@ -21,6 +21,7 @@ from tftrt_toolkit.assemble.saved_functions import (
 )
 from tftrt_toolkit.errors import InternalError, ModelError
 from tftrt_toolkit.functions import VARIABLES_KEPT, argument_name
+from tftrt_toolkit.saved_model import signature_objects
 
 _ENGINE, _CREATE, _INITIALIZE, _HOLD, _KEEP = (
     "TRTEngineOp",
@@ -80,9 +81,7 @@ def keep_variables(meta_graph: Any, keys: Iterable[str]) -> None:
     functions = SavedFunctions(meta_graph)
     resources = _resources(meta_graph, functions)
     for key in keys:
-        function = functions.of_signature(key)
-        if function is not None:
-            _keep_those_of(function, resources)
+        _keep_those_of(functions.of_signature(key), resources)
 
 
 def return_variables(meta_graph: Any) -> None:
@@ -95,10 +94,10 @@ def return_variables(meta_graph: Any) -> None:
         return
     functions = SavedFunctions(meta_graph)
     resources = _resources(meta_graph, functions)
+    known = signature_objects(meta_graph.object_graph_def)
     for key in meta_graph.signature_def:
-        function = functions.of_signature(key)
-        if function is not None:
-            _return_to(function, resources)
+        if key in known:
+            _return_to(functions.of_signature(key), resources)
     for node in filter(_is_kept, _nodes(meta_graph)):
         raise ModelError(
             f"the variables of engine {node.name!r} aren't found: use the directory that the "

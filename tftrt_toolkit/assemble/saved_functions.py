@@ -8,12 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_toolkit.assemble.signatures import child_of, signature_call
+from tftrt_toolkit.assemble.signatures import child_of, signature_call, signature_object
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.functions import functions_by_name
 from tftrt_toolkit.graph import is_control, node_of
 from tftrt_toolkit.protos import copied, keep_items
-from tftrt_toolkit.saved_model import signature_objects
 
 RESOURCE = tf.resource.as_datatype_enum
 
@@ -82,16 +81,12 @@ class SavedFunctions:
         self._meta_graph = meta_graph
         self._objects = meta_graph.object_graph_def
         self._definitions = functions_by_name(meta_graph.graph_def)
-        self._signatures = signature_objects(self._objects)
         nodes = meta_graph.graph_def.node
         self._calls = {node.attr["f"].func.name: node for node in nodes if "f" in node.attr}
 
-    def of_signature(self, key: str) -> SavedFunction | None:
-        """A signature's function; None if no object stands for it."""
-        if key not in self._signatures:
-            return None
-        item = self._objects.nodes[self._signatures[key]]
-        name = item.bare_concrete_function.concrete_function_name
+    def of_signature(self, key: str) -> SavedFunction:
+        """A signature's function. Raises ModelError if no object stands for it."""
+        name = signature_object(self._objects, key).concrete_function_name
         return self._saved(name, signature_call(self._meta_graph, key))
 
     def of_method(self, item: Any, method: str) -> SavedFunction:

@@ -21,10 +21,11 @@ def stale_weights(meta_graph: Any, keys: Sequence[str]) -> tuple[str, ...]:
     """
     objects = meta_graph.object_graph_def
     library = functions_by_name(meta_graph.graph_def)
-    signatures = {
-        key: objects.nodes[index].bare_concrete_function.concrete_function_name
-        for key, index in sorted(signature_objects(objects).items())
-    }
+    signatures = {}
+    for key, index in sorted(signature_objects(objects).items()):
+        name = objects.nodes[index].bare_concrete_function.concrete_function_name
+        if name in objects.concrete_functions and name in library:  # a damaged model: loading tells
+            signatures[key] = name
     assigned = {key: _assigned(objects, library, name) for key, name in signatures.items()}
     constants = {
         key: _bound(objects, signatures[key]) - assigned[key] for key in keys if key in signatures
