@@ -29,6 +29,7 @@ from tftrt_toolkit.asset_writer import MANIFEST, AssetWriter
 from tftrt_toolkit.errors import AssetError, InternalError
 from tftrt_toolkit.manifest import Manifest, Part, PlanEntry, TunedExecutor
 from tftrt_toolkit.onnx_model import PACKED_TYPES, refer_to_file
+from tftrt_toolkit.protos import copied
 
 _ONNX = "segment.onnx"
 _WEIGHTS = "segment.weights"
@@ -230,8 +231,7 @@ def _compare(manifest: Manifest, archive: zipfile.ZipFile) -> None:
 
 def _with_external_data(model: OnnxModel) -> tuple[bytes, list[np.ndarray]]:
     """The graph, serialized, with references into the weights' member; and the arrays, in order."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = copied(model.proto)
     arrays, offset = [], 0
     for tensor in proto.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:

@@ -6,14 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-
 from tftrt_toolkit import runtime
 from tftrt_toolkit.artifacts import Plan, ShapeProfile, TypedOnnx
 from tftrt_toolkit.asset import AssetFile
 from tftrt_toolkit.engine import BuildConfig, Builder, available_builder, build_plans
 from tftrt_toolkit.errors import InvalidArgumentError, ModelError
 from tftrt_toolkit.inspection import engine_assets
+from tftrt_toolkit.protos import copied
 
 
 def add_plans(directory: Path | str, config: BuildConfig) -> dict[str, tuple[Plan, ...]]:
@@ -74,8 +73,7 @@ def _as_converted(asset: AssetFile) -> TypedOnnx:
     The plans' source keys, and the cache's, are hashes that would tell the two apart.
     """
     typed = asset.load_onnx()
-    proto = onnx.ModelProto()
-    proto.CopyFrom(typed.model.proto)
+    proto = copied(typed.model.proto)
     for tensor in proto.graph.initializer:
         del tensor.external_data[:]
     return dataclasses.replace(typed, model=dataclasses.replace(typed.model, proto=proto))

@@ -18,6 +18,7 @@ from tftrt_toolkit.assemble.signatures import signature_call, signature_object
 from tftrt_toolkit.errors import InternalError, ModelError
 from tftrt_toolkit.functions import called_functions
 from tftrt_toolkit.graph import is_control, node_of
+from tftrt_toolkit.protos import copied
 
 _INIT_SIGNATURE = "__saved_model_init_op"
 _MAIN_OP = "saved_model_main_op"
@@ -102,8 +103,7 @@ def add_resources(meta_graph: Any, resources: EngineResources, uid: str) -> None
     uid: makes the names of what is added unlike all others.
     """
     prefix = f"tftrt_engines_{uid}"
-    source = type(meta_graph)()
-    source.CopyFrom(resources.meta_graph)
+    source = copied(resources.meta_graph)
     init = source.signature_def[_INIT_SIGNATURE].outputs[_INIT_SIGNATURE].name
     _rename_functions(source, prefix)
     init_node = _add_nodes(meta_graph.graph_def, source.graph_def, node_of(init), prefix)

@@ -11,6 +11,7 @@ from tensorflow.python.framework import op_def_registry
 
 from tftrt_toolkit.errors import ModelError
 from tftrt_toolkit.functions import VARIABLES_KEPT, called_functions, functions_by_name
+from tftrt_toolkit.protos import copied
 
 OP = "TRTEngineOp"
 # How functions refer to the op's outputs, and to those of a call.
@@ -112,8 +113,7 @@ def replace_engines(graph_def: Any) -> None:
 
 def _become_call(engine: EngineNode, library: Mapping[str, Any]) -> None:
     node = engine.node
-    old = type(node)()
-    old.CopyFrom(node)
+    old = copied(node)
     node.attr.clear()
     node.op = (
         "StatefulPartitionedCall" if is_stateful(engine.function, library) else ("PartitionedCall")

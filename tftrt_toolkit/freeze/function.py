@@ -34,6 +34,7 @@ from tftrt_toolkit.functions import (
     reachable_functions,
 )
 from tftrt_toolkit.graph import node_of, topological
+from tftrt_toolkit.protos import copied
 
 
 def freeze_function(function: Any, name: str, keep_marked: bool = False) -> FrozenFunction:
@@ -200,8 +201,7 @@ class _Freezer:
             name = f"{original}_{count}"
         self._body_names.add(name)
         if name != original:
-            copy = type(self._library[original])()
-            copy.CopyFrom(self._library[original])
+            copy = copied(self._library[original])
             copy.signature.name = name
             self._library[name] = copy
         return name

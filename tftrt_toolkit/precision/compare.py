@@ -13,6 +13,7 @@ from tftrt_toolkit import onnx_model
 from tftrt_toolkit.artifacts import OnnxModel, TypedOnnx
 from tftrt_toolkit.precision.emulate import emulate
 from tftrt_toolkit.precision.graph import Graph
+from tftrt_toolkit.protos import copied
 
 Batch = tuple[np.ndarray, ...]
 # From the FP32 outputs and the typed ones, each a list of arrays, to an error; less is better.
@@ -91,8 +92,7 @@ def _all_tensors(model: OnnxModel, batch: Batch) -> dict[str, np.ndarray]:
         for name in node.output
         if graph.dtype(name) == TensorProto.FLOAT and not graph.is_constant(name)
     ]
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = copied(model.proto)
     del proto.graph.output[:]
     for name in names:
         proto.graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None))

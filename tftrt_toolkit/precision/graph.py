@@ -12,6 +12,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from tftrt_toolkit.artifacts import OnnxModel
 from tftrt_toolkit.errors import InternalError
 from tftrt_toolkit.onnx_model import external_tensor
+from tftrt_toolkit.protos import copied
 
 # Arrays from this size on lie beside the graph.
 _LARGE = 4096
@@ -173,8 +174,7 @@ class Graph:
         used.update(self.outputs)
         kept = [tensor for name, tensor in self._initializers.items() if name in used]
         _check_order(nodes, {*self.inputs, *(tensor.name for tensor in kept)})
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self._proto)
+        proto = copied(self._proto)
         for field, values in (("value_info", []), ("node", nodes), ("initializer", kept)):
             proto.graph.ClearField(field)
             getattr(proto.graph, field).extend(values)

@@ -23,6 +23,7 @@ from tftrt_toolkit.errors import ConversionError, ExportError
 from tftrt_toolkit.export import export_segment
 from tftrt_toolkit.functions import called_functions
 from tftrt_toolkit.graph import data_inputs, node_of
+from tftrt_toolkit.protos import copied
 
 _ENGINE_OP = "TRTEngineOp"
 
@@ -83,8 +84,7 @@ def with_names(piece: Piece, names: Mapping[str, str]) -> Piece:
         own: names[spec.name]
         for own, spec in zip((*piece.onnx_inputs, *piece.onnx_outputs), specs, strict=True)
     }
-    proto = onnx.ModelProto()
-    proto.CopyFrom(piece.onnx.model.proto)
+    proto = copied(piece.onnx.model.proto)
     _rename(proto.graph, new)
     model = dataclasses.replace(piece.onnx.model, proto=proto)
     return dataclasses.replace(piece, onnx=dataclasses.replace(piece.onnx, model=model))

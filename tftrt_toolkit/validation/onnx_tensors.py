@@ -10,6 +10,7 @@ import onnx
 
 from tftrt_toolkit.artifacts import OnnxModel
 from tftrt_toolkit.onnx_model import run_session, to_session
+from tftrt_toolkit.protos import copied
 from tftrt_toolkit.validation.deviation import is_float, tensor_snr_db
 
 # Bytes of the tensors that are fetched in one run.
@@ -74,8 +75,7 @@ def tensor_losses(
 
 def fetch(model: OnnxModel, inputs: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
     """Values of any tensors of the graph, which runs as it stands. Raises SessionError."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = copied(model.proto)
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     probe = OnnxModel(proto, model.weights)

@@ -10,6 +10,7 @@ import onnx
 
 from tftrt_toolkit.artifacts import OnnxModel
 from tftrt_toolkit.onnx_model import external_tensor
+from tftrt_toolkit.protos import copied
 from tftrt_toolkit.validation.deviation import is_float
 from tftrt_toolkit.validation.onnx_tensors import fetch
 
@@ -70,8 +71,7 @@ def unrounded(
     Rounding of what comes in from other low-precision nodes stays. Nodes that `reference`, the
     graph in FP32, doesn't have are left alone.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(engine.proto)
+    proto = copied(engine.proto)
     exact = _Exact(reference)
     producers = {name: node for node in proto.graph.node for name in node.output}
     weights = dict(engine.weights)
